@@ -1,0 +1,50 @@
+# Two commands do everything: `make run` and `make test`. Each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+# Where PyTorch keeps its CPU builds; asked only where pip finds none without it.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test accuracy check format clean
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
+
+setup: $(VENV)/.ready  ## the environment in .venv
+
+run: setup  ## serve on 127.0.0.1:8000
+	@$(BIN)/stepahead serve
+
+test: setup  ## everything
+	@$(BIN)/python -m pytest
+
+accuracy: setup  ## the learner's error on real series, as a table (STEPAHEAD_DATASETS names the folder of those that are not shipped)
+	@$(BIN)/python -m benchmarks.quality
+
+check: setup  ## format, lint, strict types, import direction
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup  ## let ruff write
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:  ## remove what setup and the tools made; data stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# torch first and pinned, and its CPU build where one is to be had: whatever pulls in torch later is then satisfied.
+$(VENV)/.ready: pyproject.toml clients/python/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "stepahead needs Python 3.11 or newer; name one with PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) "$(TORCH)+cpu" 2>/dev/null \
+	  || $(PIP) --extra-index-url "$(TORCH_INDEX)" "$(TORCH)+cpu" 2>/dev/null \
+	  || $(PIP) "$(TORCH)"
+	$(PIP) --editable clients/python --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,136 @@
+"""Beliefs: all that a stream carries from one item to the next, as one fixed-size record per stream.
+
+A batch of B beliefs is one NumPy structured array of length B. Stacking is joining bytes, unstacking is slicing them,
+and every part is a view. The layout follows from the model's spec and never changes while the model lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import calibration, codec, experts, features, scaling, surprise
+from model.cells import CELLS
+from model.items import NO_TIME
+from model.spec import Layout, ModelSpec
+
+
+def belief_dtype(spec: ModelSpec) -> np.dtype[np.void]:
+    """Layout of one belief. Symbols as in :mod:`model.network`; R real and C category fields, V slots of all of these.
+
+    - ``sequence``: of the last applied item, 0 before any; ``timestamp_us``: of the last item; ``interval_us``: the
+      last step forward in time.
+    - ``scale``: see :func:`model.scaling.scaling_dtype`.
+    - ``state`` (L, S, H): hidden and cell state after the last item. ``uncorrected`` and ``corrected`` (L, S, H): the
+      state that the last item was predicted from, before and after the correction; ``origin`` and ``unit`` (R,): the
+      value and the increment scale it was predicted with. ``slope``, ``curvature``, ``outputs`` (O,) and ``response``
+      (O,): what the correction's rate is learned from, see :mod:`model.correction`. ``window``: what the weight
+      gradient goes back through.
+    - ``pending``, ``probabilities`` (V,), ``n_known`` (C,): the prediction that was sent and awaits its item, and the
+      values known when it was made. ``quantiles`` (R, Q): of standardised errors.
+    - ``experts``: what forecasts beside the network, see :mod:`model.experts`; not there if the spec has none.
+    - ``tally``: sums for the summary. ``surprises``: histogram of past surprise.
+    """
+    return _belief_dtype(spec.layout, features.n_dense(spec))
+
+
+@lru_cache(maxsize=1024)
+def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
+    n_r, n_c, n_v = layout.n_reals, len(layout.n_slots), sum(layout.n_slots)
+    state = (layout.layers, CELLS[layout.cell].n_parts, layout.hidden)
+    memory = (layout.layers, layout.hidden)
+    window = [
+        ("start", np.float32, state),
+        ("corrections", np.float32, (layout.window - 1, *memory)),
+        ("dense", np.float32, (layout.window, n_dense)),
+        ("slots", np.int32, (layout.window, n_c)),
+    ]
+    pending = [
+        *((name, np.float64, (n_r,)) for name in ("mean", "std", "low", "high")),
+        ("weights_version", np.int64),
+    ]
+    tally = [
+        *((name, np.float64, (n_r,)) for name in ("scored", "squares", "absolutes", "persistence_squares", "covered")),
+        *((name, np.float64, (n_c,)) for name in ("named", "right", "repeated", "nats")),
+        ("nll", np.float64),
+        ("n_scores", np.int64),
+    ]
+    parts = [
+        ("sequence", np.int64),
+        ("timestamp_us", np.int64),
+        ("interval_us", np.int64),
+        ("scale", scaling.scaling_dtype(n_r)),
+        ("origin", np.float64, (n_r,)),
+        ("unit", np.float64, (n_r,)),
+        ("slope", np.float64),
+        ("curvature", np.float64),
+        ("pending", np.dtype(pending)),
+        ("tally", np.dtype(tally)),
+        *([("experts", experts.experts_dtype(n_r))] if layout.has_experts else []),
+        # Four-byte parts come last, so that every part is aligned and no byte is left undefined.
+        ("probabilities", np.float32, (n_v,)),
+        ("n_known", np.int32, (n_c,)),
+        ("last_slots", np.int32, (n_c,)),
+        ("state", np.float32, state),
+        ("uncorrected", np.float32, state),
+        ("corrected", np.float32, state),
+        ("outputs", np.float32, (n_r + n_v,)),
+        ("response", np.float32, (n_r + n_v,)),
+        ("window", np.dtype(window)),
+        ("quantiles", np.float32, (n_r, len(calibration.LEVELS))),
+        ("surprises", np.uint32, (surprise.N_BINS,)),
+    ]
+    filler = np.dtype(parts).itemsize // 4 % 2
+    return np.dtype([*parts, ("filler", np.int32, (filler,))])
+
+
+class Beliefs:
+    """A batch of beliefs under one layout; indexing with a mask or indices gives a batch of copies."""
+
+    def __init__(self, records: np.ndarray) -> None:
+        self.records = records
+
+    @classmethod
+    def fresh(cls, spec: ModelSpec, n: int) -> Beliefs:
+        """Beliefs of ``n`` streams that have seen nothing."""
+        records = np.zeros(n, belief_dtype(spec))
+        records["timestamp_us"] = NO_TIME
+        records["last_slots"] = -1
+        records["window"]["slots"] = -1
+        records["quantiles"] = calibration.fresh(len(spec.reals))
+        scaling.fresh(records["scale"])
+        if spec.has_experts:
+            experts.fresh(records["experts"])
+        return cls(records)
+
+    @classmethod
+    def decode(cls, spec: ModelSpec, encoded: Sequence[bytes | None]) -> Beliefs:
+        """Stack encoded beliefs; ``None`` stands for a new stream.
+
+        Raises:
+            DamagedRecord: If bytes are not a belief of this spec.
+        """
+        beliefs = cls.fresh(spec, len(encoded))
+        dtype = beliefs.records.dtype
+        for i, data in enumerate(encoded):
+            if data is not None:
+                beliefs.records[i] = np.frombuffer(codec.unpack(codec.Kind.BELIEF, data, dtype.itemsize), dtype)[0]
+        return beliefs
+
+    def encode(self) -> list[bytes]:
+        """Each belief as bytes of its own."""
+        return [codec.pack(codec.Kind.BELIEF, record.tobytes()) for record in self.records]
+
+    @property
+    def sequence(self) -> NDArray[np.int64]:
+        """Sequence of the last applied item of each stream, (B,); 0 for a new one."""
+        return np.asarray(self.records["sequence"])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice | list[int]) -> Beliefs:
+        return Beliefs(self.records[index].copy())

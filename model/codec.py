@@ -1,0 +1,87 @@
+"""Versioned bytes with a checksum: beliefs, weights, redo records. Never pickle.
+
+Every record is ``magic (2) | format version (1) | kind (1) | CRC-32 of the payload (4) | payload``, little-endian.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+_MAGIC = b"SA"
+_HEADER = struct.Struct("<2sBBI")
+_LENGTH = struct.Struct("<I")
+
+
+class Kind(IntEnum):
+    """What a record holds."""
+
+    BELIEF = 1
+    WEIGHTS = 2
+    REDO = 3
+
+
+class DamagedRecord(ValueError):
+    """Bytes that are not a whole record of the expected kind and format."""
+
+    def __init__(self, kind: Kind, why: str) -> None:
+        super().__init__(f"damaged {kind.name.lower()} record: {why}")
+        self.kind, self.why = kind, why
+
+
+def pack(kind: Kind, payload: bytes) -> bytes:
+    """Put the header before a payload."""
+    return _HEADER.pack(_MAGIC, FORMAT, kind, zlib.crc32(payload)) + payload
+
+
+def unpack(kind: Kind, data: bytes, size: int | None = None) -> memoryview:
+    """The payload of a record.
+
+    Args:
+        kind: Expected.
+        data: As :func:`pack` made it.
+        size: Expected payload bytes; ``None`` for any.
+
+    Raises:
+        DamagedRecord: If it is not such a record.
+    """
+    if len(data) < _HEADER.size:
+        raise DamagedRecord(kind, f"{len(data)} bytes are fewer than a header's {_HEADER.size}")
+    magic, version, found, checksum = _HEADER.unpack_from(data)
+    payload = memoryview(data)[_HEADER.size :]
+    if magic != _MAGIC or found != kind:
+        raise DamagedRecord(kind, "another kind of record")
+    if version != FORMAT:
+        raise DamagedRecord(kind, f"format {version}, this version reads {FORMAT}")
+    if size is not None and len(payload) != size:
+        raise DamagedRecord(kind, f"{len(payload)} bytes where the model's layout has {size}")
+    if zlib.crc32(payload) != checksum:
+        raise DamagedRecord(kind, "the checksum does not match")
+    return payload
+
+
+def pack_arrays(kind: Kind, meta: dict[str, Any], arrays: list[np.ndarray]) -> bytes:
+    """A record of JSON values and the raw bytes of arrays, whose layout the reader knows."""
+    head = json.dumps(meta, separators=(",", ":")).encode()
+    return pack(kind, b"".join([_LENGTH.pack(len(head)), head, *(np.ascontiguousarray(a).tobytes() for a in arrays)]))
+
+
+def unpack_arrays(kind: Kind, data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """The JSON values and the raw bytes after them.
+
+    Raises:
+        DamagedRecord: If it is not such a record.
+    """
+    payload = unpack(kind, data)
+    try:
+        (length,) = _LENGTH.unpack_from(payload)
+        meta = json.loads(bytes(payload[_LENGTH.size : _LENGTH.size + length]))
+    except (struct.error, ValueError) as error:
+        raise DamagedRecord(kind, str(error)) from error
+    return meta, payload[_LENGTH.size + length :]

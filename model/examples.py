@@ -1,0 +1,66 @@
+"""What one weight update learned from, as fixed-size records: a batch of them is a redo record's content."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.belief import belief_dtype
+from model.network import Example, Inputs
+from model.spec import ModelSpec
+
+
+def example_dtype(spec: ModelSpec) -> np.dtype[np.void]:
+    """Layout of one example: the belief's window, and the item that followed it. See :class:`model.network.Example`."""
+    n_r, n_c = len(spec.reals), len(spec.categories)
+    return np.dtype(
+        [
+            ("window", belief_dtype(spec)["window"]),
+            ("n_inputs", np.int32),
+            ("from_initial", np.int32),
+            ("targets", np.float32, (n_r,)),
+            ("target_slots", np.int32, (n_c,)),
+            ("n_known", np.int32, (n_c,)),
+        ]
+    )
+
+
+def example_records(spec: ModelSpec, beliefs: np.ndarray, targets: np.ndarray, target_slots: np.ndarray) -> np.ndarray:
+    """Examples from beliefs and the scaled items that followed them.
+
+    Args:
+        spec: The model's.
+        beliefs: (B,), before the items.
+        targets: (B, R); NaN where missing.
+        target_slots: (B, C); -1 where missing.
+    """
+    records = np.zeros(len(beliefs), example_dtype(spec))
+    for name in ("start", "corrections", "dense", "slots"):
+        records["window"][name] = beliefs["window"][name]
+    records["n_inputs"] = np.minimum(beliefs["sequence"], spec.window)
+    records["from_initial"] = beliefs["sequence"] <= spec.window
+    first = beliefs["sequence"] == 0  # nothing was predicted of a stream's first item
+    records["targets"] = np.where(first[:, None], np.nan, targets)
+    records["target_slots"] = np.where(first[:, None], -1, target_slots)
+    records["n_known"] = beliefs["n_known"]
+    return records
+
+
+def to_example(records: np.ndarray, device: torch.device) -> Example:
+    """Tensors of the examples; copied, so that redoing computes on the same memory layout as the first time."""
+
+    def tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device=device, dtype=dtype, copy=True)
+
+    window = records["window"]
+    return Example(
+        start=tensor(window["start"], torch.float32),
+        corrections=tensor(window["corrections"], torch.float32),
+        inputs=Inputs(tensor(window["dense"], torch.float32), tensor(window["slots"], torch.int64)),
+        n_inputs=tensor(records["n_inputs"], torch.int64),
+        from_initial=tensor(records["from_initial"], torch.bool),
+        targets=tensor(records["targets"], torch.float32),
+        target_slots=tensor(records["target_slots"], torch.int64),
+        n_known=tensor(records["n_known"], torch.int64),
+    )

@@ -1,0 +1,9 @@
+"""Experts beside the network: what is cheap, learns at once and cannot go far wrong, mixed by recent success.
+
+Pure functions on records of B streams, as :mod:`model.scaling` is.
+"""
+
+from model.experts.experts import Mixed, experts_dtype, forecasts, fresh, mix, observe
+from model.experts.records import EXPERTS
+
+__all__ = ["EXPERTS", "Mixed", "experts_dtype", "forecasts", "fresh", "mix", "observe"]

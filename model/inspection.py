@@ -1,0 +1,156 @@
+"""What a person is shown of a stream: its running scores, and the belief beside the one the correction made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model import correction, experts, features, prediction, reply
+from model.belief import Beliefs
+from model.learner import Learner
+from model.network import Inputs
+
+
+def summarise(learner: Learner, belief: Beliefs) -> dict[str, Any]:
+    """Running scores of one stream over all its scored items.
+
+    ``rmse`` is the root mean squared error over all real fields, in their units, beside that of predicting the last
+    value again; ``coverage`` the share of values within the outermost quantiles; ``nll`` the mean per item, nats.
+    Values are ``None`` before there are any.
+    """
+    record, spec = belief.records[0], learner.spec
+    tally = record["tally"]
+    found: dict[str, Any] = {}
+    for j, field in enumerate(spec.reals):
+        n = tally["scored"][j]
+        found[field.name] = {
+            "scored": int(n),
+            "rmse": _root(tally["squares"][j], n),
+            "persistence_rmse": _root(tally["persistence_squares"][j], n),
+            "mae": _mean(tally["absolutes"][j], n),
+            "coverage": _mean(tally["covered"][j], n),
+        }
+    for j, field in enumerate(spec.categories):
+        n = tally["named"][j]
+        found[field.name] = {
+            "scored": int(n),
+            "accuracy": _mean(tally["right"][j], n),
+            "persistence_accuracy": _mean(tally["repeated"][j], n),
+            "bits": _mean(tally["nats"][j] / np.log(2), n),
+        }
+    n_real = tally["scored"].sum()
+    return {
+        "sequence": int(record["sequence"]),
+        "items": int(record["sequence"]),
+        "weights_version": int(record["pending"]["weights_version"]),
+        "nll": _mean(tally["nll"], tally["n_scores"]),
+        "rmse": _root(tally["squares"].sum(), n_real),
+        "persistence_rmse": _root(tally["persistence_squares"].sum(), n_real),
+        "coverage": _mean(tally["covered"].sum(), n_real),
+        "fields": reply.in_order(spec, found),
+    }
+
+
+@torch.no_grad()
+def inspect(learner: Learner, belief: Beliefs) -> dict[str, Any]:
+    """The belief of one stream, laid open.
+
+    Lists run over layers, then hidden units. ``gates`` are those of the last advance, under today's weights.
+    ``before`` and ``after`` are the last item decoded from the belief that predicted it, without and with the
+    correction that the item led to.
+
+    Args:
+        learner: Its weights are used, not changed.
+        belief: Of one stream.
+    """
+    record, network, parameters = belief.records[0], learner.network, learner.weights.parameters
+    cell, device = network.cell, parameters.flat.device
+    state, uncorrected, corrected = (
+        torch.from_numpy(record[name].copy()).to(device).unsqueeze(0) for name in ("state", "uncorrected", "corrected")
+    )
+    window = record["window"]
+    newest = Inputs(
+        torch.from_numpy(window["dense"][None, -1:].copy()).to(device),
+        torch.from_numpy(window["slots"][None, -1:].astype(np.int64)).to(device),
+    )
+    tapes = network.advance(parameters, corrected, newest)
+    gates = {
+        name: [tape.gates[0].chunk(len(cell.gate_names))[i].tolist() for tape in tapes]
+        for i, name in enumerate(cell.gate_names)
+        if name != "candidate"
+    }
+    made = (corrected - uncorrected)[0, :, -1]
+    rate = float(correction.rate(belief.records)[0]) if learner.spec.learn.state else 0.0
+    return {
+        "sequence": int(record["sequence"]),
+        "hidden": state[0, :, 0].tolist(),
+        "cell": state[0, :, 1].tolist() if cell.n_parts > 1 else None,
+        "gates": gates,
+        "correction": made.tolist(),
+        "correction_rates": torch.full_like(made, rate).tolist(),
+        "experts": _experts(learner, record),
+        "observed": _observed(learner, record),
+        "before": _decode(learner, record, uncorrected),
+        "after": _decode(learner, record, corrected),
+    }
+
+
+def _experts(learner: Learner, record: np.void) -> dict[str, Any]:
+    """Of each real field, what each expert and the network say of the next item, and its share in the mix."""
+    if not learner.spec.has_experts:
+        return {}
+    found: dict[str, Any] = {}
+    for j, field in enumerate(learner.spec.reals):
+        mixed = record["experts"]["fields"][j]
+        found[field.name] = {
+            name: {"forecast": _finite(mixed["forecasts"][e]), "weight": float(mixed["weights"][e])}
+            for e, name in enumerate(experts.EXPERTS)
+        }
+    return found
+
+
+def _decode(learner: Learner, record: np.void, state: Tensor) -> dict[str, Any]:
+    """The item that a state predicts, in the units it was predicted with."""
+    spec, network = learner.spec, learner.network
+    outputs = network.read(learner.weights.parameters, state)
+    found: dict[str, Any] = {}
+    increments = np.clip(
+        outputs[0, : network.n_reals].double().cpu().numpy(), -features.MAX_OUTPUT, features.MAX_OUTPUT
+    )
+    for j, field in enumerate(spec.reals):
+        known = record["scale"]["count"][j] > 0
+        found[field.name] = float(record["origin"][j] + record["unit"][j] * increments[j]) if known else None
+    for j, field in enumerate(spec.categories):
+        probabilities = prediction.category_probabilities(network, outputs, learner.vocabulary.n_known, j)
+        found[field.name] = reply.category(learner.vocabulary.values[j], probabilities[0])
+    return reply.in_order(spec, found)
+
+
+def _observed(learner: Learner, record: np.void) -> dict[str, Any]:
+    """The last item; ``None`` where it was missing or no name was kept for it."""
+    scale = record["scale"]
+    found: dict[str, Any] = {
+        field.name: float(scale["observed"][j]) if scale["count"][j] > 0 and scale["gap"][j] == 0 else None
+        for j, field in enumerate(learner.spec.reals)
+    }
+    newest: NDArray[np.int32] = record["window"]["slots"][-1]
+    for j, field in enumerate(learner.spec.categories):
+        values, slot = learner.vocabulary.values[j], int(newest[j])
+        found[field.name] = values[slot] if 0 <= slot < len(values) else None
+    return reply.in_order(learner.spec, found)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _mean(total: float, n: float) -> float | None:
+    return float(total / n) if n > 0 else None
+
+
+def _root(total: float, n: float) -> float | None:
+    return float(np.sqrt(total / n)) if n > 0 else None

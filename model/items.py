@@ -1,0 +1,142 @@
+"""What is observed: one record of named fields, checked against the spec."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.spec import MAX_VALUE_LENGTH, FieldSpec, ModelSpec
+
+MAX_MAGNITUDE = 1e100
+"""Largest absolute value of a real field: its square, and that of a difference of two, stay finite."""
+
+_ECHO = 40  # characters of what was sent that an error repeats
+
+NO_TIME = np.iinfo(np.int64).min
+"""Stands for "no timestamp" among integer microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item that fits its spec.
+
+    Args:
+        reals: Real fields in spec order; NaN where missing.
+        categories: Category fields in spec order; ``None`` where missing.
+        timestamp_us: Microseconds since 1970 UTC; ``None`` if the item has no time.
+    """
+
+    reals: tuple[float, ...]
+    categories: tuple[str | None, ...]
+    timestamp_us: int | None = None
+
+
+def parse_item(spec: ModelSpec, values: Mapping[str, object], timestamp_us: int | None = None) -> Item:
+    """Check a record against the spec.
+
+    Args:
+        spec: Names the fields; those absent from ``values`` are missing.
+        values: Field name to number, text, or ``None`` for missing.
+        timestamp_us: Microseconds since 1970 UTC.
+
+    Raises:
+        ValueError: If a field is unknown, of the wrong type, not finite, too large, or not in a closed vocabulary.
+    """
+    for name in values:
+        if name not in spec.field_names:
+            raise ValueError(f"field {name[:_ECHO]!r} is not one of the model's {len(spec.fields)}")
+    return Item(
+        reals=tuple(_real(field, values.get(field.name)) for field in spec.reals),
+        categories=tuple(_category(field, values.get(field.name)) for field in spec.categories),
+        timestamp_us=timestamp_us,
+    )
+
+
+def _real(field: FieldSpec, value: object) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"field {field.name!r} takes a number, got {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"field {field.name!r}: NaN and infinities are refused; send null for a missing value")
+    if abs(number) > MAX_MAGNITUDE:
+        raise ValueError(f"field {field.name!r}: the absolute value is over {MAX_MAGNITUDE:g}")
+    return number
+
+
+def _category(field: FieldSpec, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"field {field.name!r} takes a text, got {type(value).__name__}")
+    if field.values is not None and value not in field.known_values:
+        raise ValueError(f"field {field.name!r}: {value[:_ECHO]!r} is not one of its values")
+    if not 1 <= len(value) <= MAX_VALUE_LENGTH:
+        raise ValueError(f"field {field.name!r}: a value takes 1 to {MAX_VALUE_LENGTH} characters")
+    return value
+
+
+class Vocabulary:
+    """The values each category field knows, in the order they were met; grows up to the field's capacity.
+
+    A closed field knows its ``values`` from the start. In an open field the last slot stands for every value that is
+    not known (yet), so that novelty has a probability of its own.
+    """
+
+    def __init__(self, spec: ModelSpec, met: Sequence[Sequence[str]] = ()) -> None:
+        self._fields = spec.categories
+        self.values: list[list[str]] = [list(f.values or ()) for f in self._fields]
+        self._slots: list[dict[str, int]] = [{v: i for i, v in enumerate(values)} for values in self.values]
+        if met:
+            self.add(met)
+
+    @property
+    def n_known(self) -> np.ndarray:
+        """Known values per category field, (C,) int64."""
+        return np.array([len(values) for values in self.values], dtype=np.int64)
+
+    def slots(self, items: Sequence[Item]) -> np.ndarray:
+        """Slot of each item's value per category field, (B, C) int64; -1 where missing, the last slot where unknown."""
+        slots = np.full((len(items), len(self._fields)), -1, dtype=np.int64)
+        for i, item in enumerate(items):
+            for j, value in enumerate(item.categories):
+                if value is not None:
+                    slots[i, j] = self._slots[j].get(value, self._fields[j].n_slots - 1)
+        return slots
+
+    def novel(self, items: Sequence[Item]) -> list[list[str]]:
+        """Values per field that the items bring and an open field has room for, in order of appearance."""
+        found: list[list[str]] = [[] for _ in self._fields]
+        for item in items:
+            for j, value in enumerate(item.categories):
+                if value is None or value in self._slots[j] or value in found[j]:
+                    continue
+                if len(self.values[j]) + len(found[j]) < (self._fields[j].capacity or 0):
+                    found[j].append(value)
+        return found
+
+    def add(self, values: Sequence[Sequence[str]]) -> None:
+        """Append values per field; those already known are passed over."""
+        for j, new in enumerate(values):
+            for value in new:
+                if value not in self._slots[j]:
+                    self._slots[j][value] = len(self.values[j])
+                    self.values[j].append(value)
+
+    def grown(self, values: Sequence[Sequence[str]]) -> Vocabulary:
+        """A copy with ``values`` added; self where there are none."""
+        if not any(values):
+            return self
+        copy = object.__new__(Vocabulary)
+        copy._fields = self._fields
+        copy.values = [list(v) for v in self.values]
+        copy._slots = [dict(s) for s in self._slots]
+        copy.add(values)
+        return copy

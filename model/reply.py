@@ -1,0 +1,92 @@
+"""Scores and predictions as the contract's JSON values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.items import Vocabulary
+from model.prediction import Predictions
+from model.scoring import Scores
+from model.spec import ModelSpec
+
+MOST_LIKELY = 10
+"""Values of a category that a reply names; the score uses the whole distribution."""
+
+
+def results(
+    spec: ModelSpec,
+    vocabulary: Vocabulary,
+    sequence: NDArray[np.int64],
+    version: int,
+    scores: Scores,
+    predictions: Predictions,
+) -> list[dict[str, Any]]:
+    """Sequence, score and prediction of each stream, (B,)."""
+    return [
+        {
+            "sequence": int(sequence[i]),
+            "score": score(spec, scores, i),
+            "prediction": {
+                "sequence": int(sequence[i]) + 1,
+                "weights_version": version,
+                "fields": fields(spec, vocabulary, predictions, i),
+            },
+        }
+        for i in range(len(sequence))
+    ]
+
+
+def score(spec: ModelSpec, scores: Scores, i: int) -> dict[str, Any] | None:
+    """Score of stream ``i``; ``None`` where nothing was predicted or nothing observed. Names observed fields only."""
+    if not scores.scored[i]:
+        return None
+    interval = len(spec.quantiles) > 1
+    found: dict[str, Any] = {}
+    for j, field in enumerate(spec.reals):
+        if not np.isnan(scores.error[i, j]):
+            found[field.name] = {
+                "error": float(scores.error[i, j]),
+                "crps": float(scores.crps[i, j]),
+                "covered": bool(scores.covered[i, j]) if interval else None,
+            }
+    for j, field in enumerate(spec.categories):
+        if scores.rank[i, j]:
+            found[field.name] = {"nll": float(scores.category_nll[i, j]), "rank": int(scores.rank[i, j])}
+    return {"nll": float(scores.nll[i]), "anomaly": float(scores.anomaly[i]), "fields": in_order(spec, found)}
+
+
+def fields(spec: ModelSpec, vocabulary: Vocabulary, predictions: Predictions, i: int) -> dict[str, Any]:
+    """What is predicted of each field of stream ``i``; ``None`` for a real field that was never seen."""
+    found: dict[str, Any] = {}
+    for j, field in enumerate(spec.reals):
+        found[field.name] = None
+        if predictions.known[i, j]:
+            levels = zip(spec.quantiles, predictions.quantiles[i, j].tolist(), strict=True)
+            found[field.name] = {
+                "mean": float(predictions.mean[i, j]),
+                "std": float(predictions.std[i, j]),
+                "quantiles": {str(level): value for level, value in levels},
+            }
+    at = 0
+    for j, field in enumerate(spec.categories):
+        found[field.name] = category(vocabulary.values[j], predictions.probabilities[i, at : at + field.n_slots])
+        at += field.n_slots
+    return in_order(spec, found)
+
+
+def category(values: list[str], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    """The most likely value, and the most likely ten with their probabilities; no value is known before the first."""
+    of_known = probabilities[: len(values)]
+    first = np.argsort(-of_known, kind="stable")[:MOST_LIKELY]
+    return {
+        "top": values[first[0]] if len(first) else None,
+        "probabilities": {values[k]: float(of_known[k]) for k in first},
+    }
+
+
+def in_order(spec: ModelSpec, found: dict[str, Any]) -> dict[str, Any]:
+    """The fields in the order the model names them."""
+    return {field.name: found[field.name] for field in spec.fields if field.name in found}

@@ -1,0 +1,75 @@
+"""What goes into a step and what comes out, as columns over the streams of a micro-batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import reply
+from model.belief import Beliefs
+from model.items import Vocabulary
+from model.optimiser import Weights
+from model.prediction import Predictions
+from model.scoring import Scores
+from model.spec import ModelSpec
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Observed:
+    """One item per stream, as columns.
+
+    Args:
+        values: Real fields, (B, R); NaN where missing.
+        slots: Category fields as they were known when predicted, (B, C); -1 where missing.
+        new_slots: The same with the values known from now on, (B, C).
+        timestamp_us: (B,); ``NO_TIME`` where the item has none.
+    """
+
+    values: Floats
+    slots: NDArray[np.int64]
+    new_slots: NDArray[np.int64]
+    timestamp_us: NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Step:
+    """What one micro-batch leads to; nothing of it holds before :meth:`model.learner.Learner.adopt`.
+
+    Args:
+        beliefs: After the items.
+        scores: Of the predictions that were pending.
+        predictions: Of the next items.
+        weights: After the update; the same object as before where nothing was learned.
+        vocabulary: After the items.
+        version: Weights version that made the predictions.
+        redo: Record from which the weight update can be computed again; ``None`` where weights and vocabulary stay.
+        refused: Whether the weight update would not have been finite and was not taken.
+        spec: The model's, for rendering.
+    """
+
+    beliefs: Beliefs
+    scores: Scores
+    predictions: Predictions
+    weights: Weights
+    vocabulary: Vocabulary
+    version: int
+    redo: bytes | None
+    refused: bool
+    spec: ModelSpec
+
+    @property
+    def encoded_beliefs(self) -> list[bytes]:
+        """Each belief as bytes."""
+        return self.beliefs.encode()
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """Sequence, score and prediction of each stream as the contract's JSON values."""
+        return reply.results(
+            self.spec, self.vocabulary, self.beliefs.sequence, self.version, self.scores, self.predictions
+        )

@@ -1,0 +1,5 @@
+"""``python -m service`` is ``stepahead``."""
+
+from service.cli import main
+
+main()

@@ -1,0 +1,140 @@
+"""What happens to every request before and after its route; plain ASGI, so that bodies and replies stream through."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import time
+import uuid
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.failures import respond
+from service.errors import BodyTooLarge, ServiceError, Unauthorized
+from service.metrics import Metrics
+
+log = logging.getLogger("stepahead")
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:/+=-]{1,128}")
+
+
+class RequestContext:
+    """Gives each request an id, counts and times it, and answers what nothing else caught.
+
+    The id is the caller's ``X-Request-ID`` if it is a plain one, and comes back in the same header.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        begun_s = time.perf_counter()
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            log.exception("request %s: %s %s failed", request_id, scope["method"], scope["path"])
+            if status:  # the response has begun: all that is left is to break it off
+                raise
+            self._metrics.count_errors([ServiceError("")])
+            await respond(error, request_id)(scope, receive, send_with_id)
+        finally:
+            route = getattr(scope.get("route"), "path_format", "unmatched")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.requests.labels(method, route, status or "aborted").observe(time.perf_counter() - begun_s)
+
+
+class ApiKeys:
+    """Refuses callers without one of the keys, but for the two health checks; with no keys everybody may call."""
+
+    def __init__(self, app: ASGIApp, keys: Sequence[str], metrics: Metrics) -> None:
+        self._app = app
+        self._keys = [key.encode() for key in keys]
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "lifespan" or not self._keys or scope["path"] in OPEN_PATHS or self._may(scope):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            self._metrics.count_errors([Unauthorized()])
+            await respond(Unauthorized(), scope["state"]["request_id"])(scope, receive, send)
+
+    def _may(self, scope: Scope) -> bool:
+        scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+        sent = key.strip().encode("utf-8", "replace")
+        # Every key is compared, and each in constant time: how long it takes tells nothing.
+        matches = [hmac.compare_digest(sent, known) for known in self._keys]
+        return scheme.lower() == "bearer" and any(matches)
+
+
+class BodyLimit:
+    """Refuses bodies over a limit: by their declared length before they are read, else once they are over it."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, metrics: Metrics) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._max_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        received_bytes, over, responding = 0, False, False
+
+        async def receive_bounded() -> Message:
+            nonlocal received_bytes, over
+            message = await receive()
+            received_bytes += len(message.get("body", b""))
+            over = over or (received_bytes > self._max_bytes and not responding)
+            return {"type": "http.disconnect"} if over else message
+
+        async def send_unless_over(message: Message) -> None:
+            nonlocal responding
+            if not over:
+                responding = True
+                await send(message)
+
+        try:
+            await self._app(scope, receive_bounded, send_unless_over)
+        except Exception:
+            if not over:
+                raise
+        if over:
+            await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = BodyTooLarge(self._max_bytes)
+        self._metrics.count_errors([error])
+        await respond(error, scope["state"]["request_id"])(scope, receive, send)

@@ -1,0 +1,131 @@
+"""What all routes share: how a body is read, what a malformed call is answered with, and how JSON leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Annotated, Any, ClassVar
+
+import orjson
+from fastapi import Depends, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from service.documents import ErrorReply
+from service.engines import Engines as EnginesType
+from service.errors import InvalidItem, InvalidRequest, InvalidSpec, ServiceError, brief
+from service.json_body import Unreadable, read_json
+from service.schemas import StreamId
+from service.settings import Settings as SettingsType
+
+
+class JsonRequest(Request):
+    """A request whose body is read so that a value nobody can take costs the item that has it, not more."""
+
+    async def json(self) -> Any:
+        """The parsed body.
+
+        Raises:
+            json.JSONDecodeError: If it is no JSON.
+        """
+        return read_json(await self.body())
+
+
+class JsonRoute(APIRoute):
+    """A route that answers a malformed call with ``refusal``."""
+
+    refusal: ClassVar[type[ServiceError]] = InvalidRequest
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Handle a request as a :class:`JsonRequest`."""
+        handle = super().get_route_handler()
+
+        async def handle_json(request: Request) -> Response:
+            try:
+                return await handle(JsonRequest(request.scope, request.receive))
+            except RequestValidationError as error:
+                raise self.refusal(describe(error.errors())) from error
+
+        return handle_json
+
+
+class SpecRoute(JsonRoute):
+    """A route that takes a model's spec."""
+
+    refusal = InvalidSpec
+
+
+class ObservationRoute(JsonRoute):
+    """A route that takes items."""
+
+    refusal = InvalidItem
+
+
+def describe(errors: Sequence[Any]) -> str:
+    """One line of pydantic's errors: where, and what is wrong there; of what was sent it repeats little."""
+    lines = []
+    for error in errors[:MAX_ERRORS]:
+        place = brief(".".join(str(part) for part in error["loc"] if part not in {"body", "path", "query"}))
+        message = _MESSAGES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+        if error["type"] == "json_invalid":
+            place, message = "", f"the body is not JSON: {error['ctx']['error']}"
+        elif error["loc"] == ("body",) and isinstance(error.get("input"), bytes):
+            message = "the body takes JSON with 'Content-Type: application/json'"
+        elif error["loc"] == ("body",) and error["type"] == "missing":
+            message = "the body is empty; it takes a JSON object"
+        elif isinstance(error.get("input"), Unreadable):
+            message = error["input"].why
+        lines.append(f"{place}: {message}" if place else message)
+    return "; ".join(lines)
+
+
+MAX_ERRORS = 5
+"""Most errors told of one request: a caller mends one after the other."""
+
+_MESSAGES = {
+    "extra_forbidden": "is not known here, or cannot be given",
+    "missing": "is required",
+    "model_attributes_type": "takes a JSON object",
+    "model_type": "takes a JSON object",
+}
+
+
+def json_response(content: Any, status: int = 200) -> Response:
+    """Plain JSON values as a response."""
+    return json_bytes(orjson.dumps(content), status)
+
+
+def json_bytes(content: bytes, status: int = 200) -> Response:
+    """JSON that is encoded already, sent as it is."""
+    return Response(content, status, media_type="application/json")
+
+
+def error_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for its documentation."""
+    return {status: {"model": ErrorReply, "description": _ERRORS[status]} for status in statuses}
+
+
+_ERRORS = {
+    404: "`unknown_model`, `unknown_stream`",
+    409: "`model_exists`, `sequence_gap` (with `expected` and `received`), `sequence_stale`",
+    413: "`body_too_large`",
+    422: "`invalid_item`, `invalid_spec`, `invalid_request`; nothing was changed",
+    429: "`overloaded`, with `Retry-After`; nothing was taken",
+    503: "`store_unavailable`, `draining`, with `Retry-After`; after `store_unavailable` the same item with its "
+    "`sequence` may be sent again",
+}
+
+
+def _engines(request: Request) -> EnginesType:
+    engines: EnginesType = request.app.state.engines
+    return engines
+
+
+def _settings(request: Request) -> SettingsType:
+    settings: SettingsType = request.app.state.settings
+    return settings
+
+
+Engines = Annotated[EnginesType, Depends(_engines)]
+Settings = Annotated[SettingsType, Depends(_settings)]
+ModelName = Annotated[str, Path(description="A model's name.", examples=["boiler"])]
+StreamPath = Annotated[StreamId, Path()]

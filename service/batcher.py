@@ -1,0 +1,144 @@
+"""The queue of one partition: bounded, first come first served within a stream, fair between streams.
+
+Pure: it holds entries and hands out batches; waiting is the engine's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model.items import Item
+from service.errors import Overloaded, ServiceError
+
+Answer = bytes | ServiceError
+"""A reply as it is sent, or a named error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One item as a caller sent it, its envelope checked, its values not yet.
+
+    Args:
+        stream: The stream it belongs to.
+        item: Field name to number, text or ``None``.
+        sequence: Its position in the stream, from 1; ``None`` for the next.
+        timestamp_us: Microseconds since 1970 UTC; ``None`` if it has no time.
+    """
+
+    stream: str
+    item: Mapping[str, Any]
+    sequence: int | None = None
+    timestamp_us: int | None = None
+
+
+class Frame:
+    """What one caller waits for: an answer per observation, and one future for all of them."""
+
+    def __init__(self, size: int, future: asyncio.Future[list[Answer]]) -> None:
+        self._answers: list[Answer | None] = [None] * size
+        self._missing = size
+        self.future = future
+        if not size:
+            future.set_result([])
+
+    def resolve(self, place: int, answer: Answer) -> None:
+        """Fill in one answer; the last one wakes the caller. A place that has its answer keeps it."""
+        if self._answers[place] is not None:
+            return
+        self._answers[place] = answer
+        self._missing -= 1
+        if not self._missing and not self.future.done():  # done: the caller went away
+            self.future.set_result([a for a in self._answers if a is not None])
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One accepted item on its way from queue to answer."""
+
+    stream: str
+    item: Item
+    sequence: int | None
+    frame: Frame
+    place: int
+    queued_s: float = 0.0
+
+    def resolve(self, answer: Answer) -> None:
+        """Give the caller its answer for this item."""
+        self.frame.resolve(self.place, answer)
+
+
+class Batcher:
+    """Entries by stream, streams in the order of their turn.
+
+    Args:
+        max_items: Bound on all waiting entries.
+        max_per_stream: Bound on the waiting entries of one stream.
+    """
+
+    def __init__(self, max_items: int, max_per_stream: int) -> None:
+        self._max_items = max_items
+        self._max_per_stream = max_per_stream
+        self._waiting: OrderedDict[str, deque[Entry]] = OrderedDict()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Queue a frame's entries; those over their stream's bound are answered ``overloaded`` in their place.
+
+        Once one entry of a stream is refused so are the frame's later ones of that stream: order is kept.
+
+        Raises:
+            Overloaded: If they do not all fit the queue; then none was taken.
+        """
+        if self._size + len(entries) > self._max_items:
+            raise Overloaded(f"{self._size} items wait, at most {self._max_items} may", max_queue=self._max_items)
+        for entry in entries:
+            queue = self._waiting.setdefault(entry.stream, deque())
+            if len(queue) < self._max_per_stream:
+                queue.append(entry)
+                self._size += 1
+            else:
+                bound = self._max_per_stream
+                entry.resolve(Overloaded(f"{bound} items of the stream wait already", max_queue_per_stream=bound))
+
+    def take(self, n: int) -> list[Entry]:
+        """Remove and return the first entry of each of the next ``n`` streams, least recently served first."""
+        taken = []
+        for _ in range(min(n, len(self._waiting))):
+            _, queue = self._waiting.popitem(last=False)
+            taken.append((queue, queue.popleft()))
+        for queue, entry in taken:  # after the loop: a stream has one turn per batch
+            if queue:
+                self._waiting[entry.stream] = queue
+        self._size -= len(taken)
+        return [entry for _, entry in taken]
+
+    def take_followers(self, batch: Sequence[Entry]) -> list[Entry]:
+        """Remove and return what waits behind a batch's entries in the same stream and the same frame.
+
+        Where an item's outcome is a failure, learning those that were sent after it would break their order.
+        """
+        followers = []
+        for entry in batch:
+            queue = self._waiting.pop(entry.stream, None)
+            if queue is None:
+                continue
+            kept = deque(e for e in queue if e.frame is not entry.frame)
+            followers += [e for e in queue if e.frame is entry.frame]
+            if kept:
+                self._waiting[entry.stream] = kept
+        self._size -= len(followers)
+        return followers
+
+    def take_all(self) -> list[Entry]:
+        """Remove and return everything."""
+        entries = [entry for queue in self._waiting.values() for entry in queue]
+        self._waiting.clear()
+        self._size = 0
+        return entries

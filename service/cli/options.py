@@ -1,0 +1,41 @@
+"""Options that name a file and its columns, the same for every command that reads one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+_COLUMNS = ("file", "stream_column", "stream", "time_column", "fields", "category", "limit")
+
+
+def split_names(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """A list of names that are separated by commas, as a click callback."""
+    return () if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def table_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add FILE and the column options; the command gets them as ``columns``, arguments of ``read_table``."""
+
+    @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+    @click.option("--stream-column", metavar="COL", help="Column that names the stream of each row.")
+    @click.option("--stream", metavar="NAME", help="Stream that all rows belong to.  [default: the file's name]")
+    @click.option("--time-column", metavar="COL", help="Column of the times.  [default: looked for]")
+    @click.option("--fields", metavar="A,B", callback=split_names, help="Columns to take.  [default: all]")
+    @click.option(
+        "--category", metavar="A,B", callback=split_names, help="Columns that are categories despite their looks."
+    )
+    @click.option("--limit", type=click.IntRange(1), metavar="N", help="Rows to take from the top.  [default: all]")
+    @wraps(command)
+    def with_columns(**given: Any) -> None:
+        if given["stream_column"] is not None and given["stream"] is not None:
+            raise click.UsageError("give either --stream-column or --stream")
+        columns = {name: given.pop(name) for name in _COLUMNS}
+        columns["path"], columns["categories"] = columns.pop("file"), columns.pop("category")
+        columns["fields"] = columns["fields"] or None
+        command(columns=columns, **given)
+
+    return with_columns

@@ -1,0 +1,204 @@
+"""What the service answers, as schemas for the API's documentation; replies themselves are never built from these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_PREDICTION: dict[str, Any] = {
+    "sequence": 18,
+    "weights_version": 812,
+    "fields": {
+        "load": {"mean": 3.1, "std": 0.5, "quantiles": {"0.05": 2.3, "0.5": 3.1, "0.95": 4.0}},
+        "state": {"top": "idle", "probabilities": {"idle": 0.9, "busy": 0.1}},
+    },
+}
+
+
+class RealScore(BaseModel):
+    """How good the prediction of a real field was."""
+
+    error: float = Field(description="Observed minus predicted mean, in the field's unit.")
+    crps: float = Field(description="Continuous ranked probability score, in the field's unit; smaller is better.")
+    covered: bool | None = Field(description="Whether the value lay between the outermost quantiles.")
+
+
+class CategoryScore(BaseModel):
+    """How good the prediction of a category was."""
+
+    nll: float = Field(description="Negative log likelihood of the observed value, in nats.")
+    rank: int = Field(description="The observed value's rank among the predicted ones; 1 if it was the most likely.")
+
+
+class Score(BaseModel):
+    """How good the prediction was that awaited this item, taken before anything was learned from it."""
+
+    nll: float = Field(description="Negative log likelihood of the item, in nats.")
+    anomaly: float = Field(description="The share of this stream's past items that were less surprising, 0 to 1.")
+    fields: dict[str, RealScore | CategoryScore] = Field(description="By field; missing values have no score.")
+
+
+class RealPrediction(BaseModel):
+    """The distribution predicted for a real field."""
+
+    mean: float
+    std: float = Field(description="Standard deviation.")
+    quantiles: dict[str, float] = Field(description="By level.")
+
+
+class CategoryPrediction(BaseModel):
+    """The distribution predicted for a category."""
+
+    top: str | None = Field(description="The most likely value; `null` before any is known.")
+    probabilities: dict[str, float] = Field(description="Of the most likely ten values.")
+
+
+class Forecast(BaseModel):
+    """One predicted item."""
+
+    sequence: int = Field(description="The position of the predicted item.")
+    fields: dict[str, RealPrediction | CategoryPrediction | None] = Field(
+        description="By field; `null` for a real field that was never seen."
+    )
+
+
+class Prediction(Forecast):
+    """The prediction of the next item."""
+
+    weights_version: int = Field(description="Weight updates that had gone into it.")
+
+
+class Reply(BaseModel):
+    """The answer to one item."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "stream": "site-7",
+                    "sequence": 17,
+                    "duplicate": False,
+                    "score": {
+                        "nll": 1.31,
+                        "anomaly": 0.12,
+                        "fields": {
+                            "load": {"error": 0.4, "crps": 0.21, "covered": True},
+                            "state": {"nll": 0.22, "rank": 1},
+                        },
+                    },
+                    "prediction": _PREDICTION,
+                }
+            ]
+        }
+    )
+
+    stream: str
+    sequence: int = Field(description="The item's position in its stream, from 1.")
+    duplicate: bool = Field(description="Whether the item had been applied before; nothing was learned again.")
+    score: Score | None = Field(description="`null` for a stream's first item.")
+    prediction: Prediction
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong; some codes carry more, such as `expected` and `received` of `sequence_gap`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str = Field(examples=["sequence_gap"])
+    message: str = Field(description="For people.", examples=["stream 'site-7' expects item 17, got 19"])
+    request_id: str = Field(description="Also in the `X-Request-ID` header and in the service's log.")
+
+
+class ErrorReply(BaseModel):
+    """The answer to a call that failed."""
+
+    error: ErrorDetail
+
+
+class Results(BaseModel):
+    """The answers to many items."""
+
+    results: list[Reply | ErrorReply] = Field(description="One for each observation, in order.")
+
+
+class ModelInfo(BaseModel):
+    """A model."""
+
+    name: str = Field(examples=["boiler"])
+    spec: dict[str, Any] = Field(description="As it is now, all defaults filled in.")
+    streams: int = Field(description="How many it has; one that has just expired may still be counted.")
+    weights_version: int | None = Field(description="Weight updates so far; `null` until it is used after a start.")
+    created_at: str = Field(examples=["2026-01-01T10:00:00Z"])
+
+
+class Models(BaseModel):
+    """All models, in the order of their names."""
+
+    models: list[ModelInfo]
+
+
+class StreamSummary(BaseModel):
+    """Where a stream stands and how well it is predicted."""
+
+    model_config = ConfigDict(extra="allow")
+
+    stream: str
+    sequence: int = Field(description="Of the last applied item.")
+    items: int = Field(description="How many were applied.")
+    weights_version: int = Field(description="Weight updates that had gone into its pending prediction.")
+    created_at: str = Field(description="When its first item was applied.", examples=["2026-01-01T10:00:00Z"])
+    updated_at: str = Field(description="When its last item was applied.", examples=["2026-01-01T10:05:00Z"])
+
+
+class Streams(BaseModel):
+    """One page of streams, in the order of their names."""
+
+    streams: list[StreamSummary]
+    cursor: str | None = Field(description="Where the next page begins; `null` at the end.")
+
+
+class Forecasts(BaseModel):
+    """Predictions of several items ahead."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "stream": "site-7",
+                    "sequence": 18,
+                    "steps": [{"sequence": 18, "fields": _PREDICTION["fields"]}],
+                }
+            ]
+        }
+    )
+
+    stream: str
+    sequence: int = Field(description="Of the first predicted item.")
+    steps: list[Forecast]
+
+
+class BeliefView(BaseModel):
+    """A belief, laid open; lists run over layers, then hidden units."""
+
+    model_config = ConfigDict(extra="allow")
+
+    stream: str
+    sequence: int = Field(description="Of the last applied item.")
+    hidden: list[list[float]] = Field(description="Hidden state.")
+    cell: list[list[float]] | None = Field(description="Cell state; `null` for a cell that has none.")
+    gates: dict[str, list[list[float]]] = Field(description="Gates of the last advance, by name.")
+    correction: list[list[float]] = Field(description="What the last item's error added to the state.")
+    correction_rates: list[list[float]] = Field(description="How far each unit follows its gradient.")
+    experts: dict[str, dict[str, Any]] = Field(
+        description="For each real field what each expert and the network say of the next item (`forecast`), and its "
+        "share in the mix (`weight`)."
+    )
+    before: dict[str, Any] = Field(description="The item decoded from the belief as it was before the correction.")
+    after: dict[str, Any] = Field(description="The item decoded from the corrected belief.")
+
+
+class Health(BaseModel):
+    """The service answers."""
+
+    status: str = Field(examples=["ok"])

@@ -1,0 +1,304 @@
+"""One loop per partition: queue, micro-batch, load, settle, step, commit, adopt, reply."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from model.belief import belief_dtype
+from model.items import parse_item
+from model.learner import Learner
+from model.spec import ModelSpec
+from service.batcher import Answer, Batcher, Entry, Frame, Observation
+from service.compute import ComputeThread
+from service.errors import Draining, InvalidItem, LeaseLost, ServiceError, StoreUnavailable, UnknownStream
+from service.lease import Lease
+from service.metrics import Metrics
+from service.population import Population
+from service.reading import Reader
+from service.recovery import WeightsLog
+from service.settings import Settings
+from service.settle import learn, settle
+from service.store import Partition
+
+log = logging.getLogger("stepahead")
+
+MAX_BATCH_BYTES = 8 * 2**20
+"""Most bytes of beliefs that one read or commit moves, so that it is done well within the store's deadline."""
+
+
+class Engine:
+    """The owner of a partition: learns its streams' items, one micro-batch at a time.
+
+    Args:
+        model: Whose partition it is.
+        partition: All its state.
+        load_spec: Reads the model's spec as it is now; raises ``UnknownModel`` if it was deleted.
+        compute: The thread that learns.
+        reading: The thread that streams are looked at in.
+        settings: Bounds of queue and batch, and how often to snapshot.
+        metrics: What it reports to.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        partition: Partition,
+        load_spec: Callable[[], Awaitable[ModelSpec]],
+        compute: ComputeThread,
+        reading: ComputeThread,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self.model = model
+        self._partition = partition
+        self._load_spec = load_spec
+        self._compute = compute
+        self._metrics = metrics
+        self._max_batch = settings.max_batch
+        self._batcher = Batcher(settings.max_queue, settings.max_queue_per_stream)
+        self._weights = WeightsLog(partition, compute, settings.snapshot_every_updates)
+        self._population = Population(partition)
+        self._lease = Lease(model, partition)
+        self.reader = Reader(model, partition, self._between_batches, reading)
+        self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
+        self._arrived = asyncio.Event()
+        self._refusal: ServiceError | None = None  # set once it takes no new items
+        self._learner: Learner  # set by _recover; what `_in_doubt` says decides whether it may be used
+        self._in_doubt = True
+        self._loop: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Take the lease, recover the weights and begin to learn.
+
+        Raises:
+            StoreUnavailable: If the store did not answer.
+            UnknownModel: If there is no such model.
+        """
+        await self._recover()
+        self._loop = asyncio.create_task(self._run(), name=f"engine {self.model}")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes items."""
+        return self._loop is not None and not self._loop.done() and self._refusal is None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's spec as it is now."""
+        return self._learner.spec
+
+    @property
+    def weights_version(self) -> int:
+        """Weight updates so far."""
+        return self._learner.version
+
+    @property
+    def _batch_bound(self) -> int:
+        """Most streams in a batch: the setting, less where beliefs are large."""
+        return max(1, min(self._max_batch, MAX_BATCH_BYTES // belief_dtype(self.spec).itemsize))
+
+    async def submit(self, observations: Sequence[Observation | ServiceError]) -> list[Answer]:
+        """Learn a frame of observations; return an answer for each, in order.
+
+        Args:
+            observations: Several of one stream are learned in their order. An error takes its place unchanged.
+
+        Raises:
+            Overloaded: If the queue has no room for them; none was taken.
+            Draining: If the service shuts down.
+            UnknownModel: If the model was deleted.
+        """
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+        frame = Frame(len(observations), asyncio.get_running_loop().create_future())
+        entries, now_s = [], time.perf_counter()
+        for place, observation in enumerate(observations):
+            if isinstance(observation, ServiceError):
+                frame.resolve(place, observation)
+                continue
+            try:
+                item = parse_item(self.spec, observation.item, observation.timestamp_us)
+            except ValueError as error:
+                frame.resolve(place, InvalidItem(str(error), stream=observation.stream))
+            else:
+                entries.append(Entry(observation.stream, item, observation.sequence, frame, place, now_s))
+        self._batcher.add(entries)
+        self._arrived.set()
+        return await frame.future
+
+    async def delete_stream(self, stream: str) -> None:
+        """Forget a stream with all it carries.
+
+        Raises:
+            UnknownStream: If the model has no such stream.
+            StoreUnavailable: If the store did not answer; the outcome is then unknown.
+        """
+        async with self._between_batches():
+            if not await self._partition.delete_stream(stream):
+                raise UnknownStream(self.model, stream)
+
+    async def change_spec(self, spec: ModelSpec, keep: Coroutine[Any, Any, None]) -> None:
+        """Go on with another spec of the same weights from the next item.
+
+        Args:
+            spec: Differs only in what may change while a model runs.
+            keep: Makes it durable; awaited between two batches.
+
+        Raises:
+            StoreUnavailable: If the store did not answer; the spec is then read again before the next item.
+        """
+        try:
+            async with self._between_batches():
+                await keep
+                self._learner = self._learner.with_spec(spec)
+        finally:
+            keep.close()  # where it was not reached
+
+    async def drain(self, refusal: ServiceError | None = None) -> None:
+        """Take no new items, answer those taken, snapshot the weights and stop."""
+        self._refusal = refusal or Draining()
+        self._arrived.set()
+        if self._loop is not None:
+            await self._loop
+        async with self._turn:
+            if not self._in_doubt:
+                await self._weights.save(self._learner)
+
+    async def close(self, refusal: ServiceError) -> None:
+        """Stop after the batch in progress; what waits is answered with ``refusal``."""
+        self._refusal = refusal
+        self._fail(self._batcher.take_all(), refusal)
+        self._arrived.set()
+        if self._loop is not None:
+            await self._loop
+        async with self._turn:  # a read or a change may still be in progress
+            pass
+
+    async def abort(self, refusal: ServiceError) -> None:
+        """Stop at once, whatever is in progress; every caller is answered with ``refusal``."""
+        self._refusal = refusal
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.wait([self._loop])
+
+    async def _run(self) -> None:
+        try:
+            while await self._has_work():
+                async with self._turn:
+                    await self._run_batch(self._batcher.take(self._batch_bound))
+                    await self._keep_house()
+        finally:
+            self._fail(self._batcher.take_all(), self._refusal or ServiceError("the engine stopped"))
+
+    async def _has_work(self) -> bool:
+        """Wait for an item; false once no more can come."""
+        while not len(self._batcher):
+            if self._refusal is not None:
+                return False
+            self._arrived.clear()
+            await self._arrived.wait()
+        return True
+
+    async def _run_batch(self, batch: list[Entry]) -> None:
+        """Take one batch from belief to reply; a failure answers every caller in it."""
+        metrics = self._metrics
+        try:
+            if self._in_doubt:
+                await self._recover()
+            with metrics.load.time():
+                stored = await self._partition.load([entry.stream for entry in batch])
+            admitted = await self._population.admit(batch, stored, self.spec)
+            todo = await settle(*admitted, self._learner, self._partition, self._compute, metrics)
+            if not todo.entries:
+                return
+            with metrics.step.time():
+                step, changes = await self._compute.run(learn, self._learner, todo)
+            self._in_doubt = True  # until the commit is known to have been taken
+            with metrics.commit.time():
+                await self._partition.commit(changes, version=step.version, redo=step.redo, ttl_s=self.spec.ttl_s)
+            self._learner.adopt(step)
+            self._in_doubt = False
+        except BaseException as error:  # the boundary: whatever broke, nobody is left waiting
+            self._fail(batch, self._named(error))
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._weights.count(step.redo)
+            for entry, change in zip(todo.entries, changes, strict=True):
+                entry.resolve(change.reply)
+            self._observe(todo.entries)
+
+    def _fail(self, batch: list[Entry], error: ServiceError) -> None:
+        """Answer a batch and all that must not be learned once it failed."""
+        # While the store is away what waits would meet the same error, only later.
+        behind = (
+            self._batcher.take_all() if isinstance(error, StoreUnavailable) else self._batcher.take_followers(batch)
+        )
+        for entry in batch + behind:
+            entry.resolve(error)
+
+    def _named(self, error: BaseException) -> ServiceError:
+        """The error that callers get for what broke a batch; it is logged here."""
+        if isinstance(error, LeaseLost):
+            self._lease.lost(error)
+            return error
+        if isinstance(error, ServiceError):
+            log.warning("model %s: %s", self.model, error)
+            return error
+        if isinstance(error, asyncio.CancelledError):
+            return self._refusal or Draining()
+        log.error("model %s: an unforeseen error", self.model, exc_info=error)
+        return ServiceError("the batch failed; the service's log says why")
+
+    async def _recover(self) -> None:
+        """Become the owner, and take spec and weights as the store has them."""
+        spec = await self._load_spec()
+        await self._lease.acquire()  # first: after it no other owner can commit
+        self._learner = await self._weights.recover(spec)
+        self._in_doubt = False
+
+    async def _keep_house(self) -> None:
+        """What is due between two batches; a failure, whatever it is, only postpones it."""
+        self._metrics.queue_depth.labels(self.model).set(len(self._batcher))
+        if self._in_doubt:
+            return
+        self._metrics.weights_version.labels(self.model).set(self.weights_version)
+        try:
+            if self._weights.is_due:
+                await self._weights.save(self._learner)
+            await self._population.sweep(self.spec)
+        except Exception as error:
+            self._in_doubt = True
+            self._named(error)
+
+    @asynccontextmanager
+    async def _between_batches(self) -> AsyncIterator[tuple[Learner, int]]:
+        """Hold off the next batch, and be the owner with weights that are known.
+
+        Yields:
+            The learner, and how many beliefs one read may hold.
+        """
+        async with self._turn:
+            if self._refusal is not None:
+                raise self._refusal.with_traceback(None)
+            if self._in_doubt:
+                await self._recover()
+            try:
+                yield self._learner, self._batch_bound
+            except StoreUnavailable as error:
+                self._in_doubt = True  # the lease may be lost, a change may have been made
+                if isinstance(error, LeaseLost):
+                    self._lease.lost(error)
+                raise
+
+    def _observe(self, learned: list[Entry]) -> None:
+        now_s = time.perf_counter()
+        self._metrics.items.inc(len(learned))
+        self._metrics.batch_size.observe(len(learned))
+        for entry in learned:
+            self._metrics.queued.observe(now_s - entry.queued_s)

@@ -1,0 +1,194 @@
+"""Every error a caller can be answered with, and the one table of what each becomes on the wire.
+
+ServiceError
+├── UnknownModel, UnknownStream            404
+├── ModelExists                            409
+├── SequenceGap, SequenceStale             409
+├── InvalidItem, InvalidSpec               422
+├── InvalidRequest                         422   a path, query or envelope that fits no call
+├── NotFound                               404   no call has this path
+├── MethodNotAllowed                       405
+├── BodyTooLarge                           413
+├── Unauthorized                           401
+├── Overloaded                             429   with Retry-After
+└── Unavailable                            503   with Retry-After
+    ├── StoreUnavailable
+    │   ├── LeaseLost                            another owner took the partition; nothing was written
+    │   └── TakenOver                            another owner has it, and it is not taken back yet
+    └── Draining
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+MAX_ECHO = 100
+"""Most characters of a caller's text that a message repeats."""
+
+
+MAX_MESSAGE = 1000
+"""Most characters of a message, whoever wrote it."""
+
+
+def brief(text: str, most: int = MAX_ECHO) -> str:
+    """The text, cut where it is too long to be repeated."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+class ServiceError(Exception):
+    """Base of all errors that carry a contract code; ``data`` is merged into the error object."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    retry_after_s: int | None = None
+
+    def __init__(self, message: str, **data: Any) -> None:
+        self.message = brief(message, MAX_MESSAGE)
+        super().__init__(self.message)
+        self.data = data
+
+    def to_dict(self, request_id: str) -> dict[str, Any]:
+        """The contract's error object."""
+        return {"error": {"code": self.code, "message": self.message, "request_id": request_id, **self.data}}
+
+
+class UnknownModel(ServiceError):
+    """No model of that name."""
+
+    code, status = "unknown_model", 404
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"no model {brief(model)!r}", model=brief(model))
+
+
+class UnknownStream(ServiceError):
+    """The model has no such stream."""
+
+    code, status = "unknown_stream", 404
+
+    def __init__(self, model: str, stream: str) -> None:
+        super().__init__(f"model {brief(model)!r} has no stream {brief(stream)!r}", model=model, stream=stream)
+
+
+class ModelExists(ServiceError):
+    """A model of that name has another spec."""
+
+    code, status = "model_exists", 409
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"model {model!r} exists with another spec", model=model)
+
+
+class SequenceGap(ServiceError):
+    """An item came before the one that precedes it."""
+
+    code, status = "sequence_gap", 409
+
+    def __init__(self, stream: str, expected: int, received: int) -> None:
+        super().__init__(
+            f"stream {brief(stream)!r} expects item {expected}, got {received}",
+            stream=stream, expected=expected, received=received,
+        )  # fmt: skip
+
+
+class SequenceStale(ServiceError):
+    """The item was applied long ago and its reply is no longer kept."""
+
+    code, status = "sequence_stale", 409
+
+    def __init__(self, stream: str, expected: int, received: int) -> None:
+        super().__init__(
+            f"stream {brief(stream)!r} expects item {expected}; "
+            f"item {received} was applied, its reply is no longer kept",
+            stream=stream, expected=expected, received=received,
+        )  # fmt: skip
+
+
+class InvalidItem(ServiceError):
+    """The item does not fit the model's fields; nothing was changed."""
+
+    code, status = "invalid_item", 422
+
+
+class InvalidSpec(ServiceError):
+    """The model spec is malformed or out of bounds."""
+
+    code, status = "invalid_spec", 422
+
+
+class InvalidRequest(ServiceError):
+    """The path, the query or the envelope of the body fits no call."""
+
+    code, status = "invalid_request", 422
+
+
+class NotFound(ServiceError):
+    """No call has this path."""
+
+    code, status = "not_found", 404
+
+
+class MethodNotAllowed(ServiceError):
+    """The path takes other methods."""
+
+    code, status = "method_not_allowed", 405
+
+
+class BodyTooLarge(ServiceError):
+    """The request body is over the limit."""
+
+    code, status = "body_too_large", 413
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the body is over {limit_bytes} bytes", limit_bytes=limit_bytes)
+
+
+class Unauthorized(ServiceError):
+    """No valid API key was sent."""
+
+    code, status = "unauthorized", 401
+
+    def __init__(self) -> None:
+        super().__init__("send a valid API key as 'Authorization: Bearer KEY'")
+
+
+class Overloaded(ServiceError):
+    """A bound was reached; the item was not accepted."""
+
+    code, status, retry_after_s = "overloaded", 429, 1
+
+
+class Unavailable(ServiceError):
+    """The service cannot do this now; the same call may work later."""
+
+    status, retry_after_s = 503, 1
+
+
+class StoreUnavailable(Unavailable):
+    """The store did not answer in time, or refused; the outcome of a commit is then unknown."""
+
+    code = "store_unavailable"
+
+
+class LeaseLost(StoreUnavailable):
+    """Another owner took the partition; nothing was written."""
+
+    def __init__(self, partition: str) -> None:
+        super().__init__(f"partition {partition!r} was taken over by another owner")
+
+
+class TakenOver(StoreUnavailable):
+    """Another owner has the partition; this one takes it back in ``retry_after_s`` seconds at the earliest."""
+
+    def __init__(self, model: str, retry_after_s: int) -> None:
+        super().__init__(f"model {model!r} was taken over by another service on the same store")
+        self.retry_after_s = retry_after_s
+
+
+class Draining(Unavailable):
+    """The service is shutting down and takes no new items."""
+
+    code = "draining"
+
+    def __init__(self) -> None:
+        super().__init__("the service is shutting down")

@@ -1,0 +1,59 @@
+"""All instruments and their buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from service.errors import ServiceError
+
+REQUEST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+PHASE_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+
+
+class Metrics:
+    """The instruments of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.items = Counter("stepahead_items_total", "Items learned.", registry=registry)
+        self.duplicates = Counter(
+            "stepahead_duplicates_total", "Resends answered from kept replies.", registry=registry
+        )
+        self.errors = Counter("stepahead_errors_total", "Errors given to callers.", ["code"], registry=registry)
+        self.requests = Histogram(
+            "stepahead_request_seconds", "Requests and how long their answer took.",
+            ["method", "route", "status"], buckets=REQUEST_S, registry=registry,
+        )  # fmt: skip
+        self.batch_size = Histogram(
+            "stepahead_batch_items", "Items in a micro-batch.", buckets=BATCH, registry=registry
+        )
+        self.queued = self._phase("queue", "From acceptance to the micro-batch.")
+        self.load = self._phase("load", "Reading a batch's beliefs.")
+        self.step = self._phase("step", "Scoring, learning and predicting for a batch.")
+        self.commit = self._phase("commit", "Making a batch durable.")
+        self.queue_depth = Gauge("stepahead_queue_items", "Items waiting.", ["model"], registry=registry)
+        self.weights_version = Gauge(
+            "stepahead_weights_version", "Weight updates so far.", ["model"], registry=registry
+        )
+        self.models = Gauge("stepahead_models", "Models open in this process.", registry=registry)
+
+    def forget(self, model: str) -> None:
+        """Drop what is labelled with a model that was closed."""
+        for gauge in (self.queue_depth, self.weights_version):
+            gauge.remove(model)
+
+    def count_errors(self, answers: Iterable[object]) -> None:
+        """Count those answers that are errors, by code."""
+        for answer in answers:
+            if isinstance(answer, ServiceError):
+                self.errors.labels(answer.code).inc()
+
+    def render(self) -> bytes:
+        """All of it in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _phase(self, name: str, what: str) -> Histogram:
+        return Histogram(f"stepahead_{name}_seconds", what, buckets=PHASE_S, registry=self.registry)

@@ -1,0 +1,64 @@
+"""How many streams a model holds: the bound on new ones, and forgetting those that expired."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from model.spec import ModelSpec
+from service.batcher import Entry
+from service.errors import Overloaded
+from service.store import Partition, StoredStream
+
+RESWEEP_S = 1.0
+"""Least time between two sweeps that a full model asks for; a sweep looks at every stream."""
+
+SWEEP_EVERY_S = 60.0
+"""Time between sweeps of a model whose streams expire."""
+
+
+class Population:
+    """The streams of one partition, as a number.
+
+    Args:
+        partition: Holds them.
+    """
+
+    def __init__(self, partition: Partition) -> None:
+        self._partition = partition
+        self._swept_s = time.monotonic()
+
+    async def admit(
+        self, batch: Sequence[Entry], stored: Sequence[StoredStream | None], spec: ModelSpec
+    ) -> tuple[list[Entry], list[StoredStream | None]]:
+        """The part of a batch that there is room for; new streams over ``max_streams`` are answered ``overloaded``."""
+        if spec.max_streams is None:
+            return list(batch), list(stored)
+        new = [e for e, s in zip(batch, stored, strict=True) if s is None and e.sequence in (None, 1)]
+        refused = {id(entry) for entry in new[await self._room(len(new), spec.max_streams) :]} if new else set()
+        for entry in new:
+            if id(entry) in refused:
+                entry.resolve(
+                    Overloaded(f"the model holds its {spec.max_streams} streams", max_streams=spec.max_streams)
+                )
+        kept = [(e, s) for e, s in zip(batch, stored, strict=True) if id(e) not in refused]
+        return [e for e, _ in kept], [s for _, s in kept]
+
+    async def sweep(self, spec: ModelSpec) -> None:
+        """Now and then forget the expired streams of a model whose streams expire."""
+        if spec.ttl_s is not None:
+            await self._forget_expired(SWEEP_EVERY_S)
+
+    async def _room(self, wanted: int, max_streams: int) -> int:
+        """New streams that may come, at least 0."""
+        room = max_streams - await self._partition.count_streams()
+        if room < wanted and await self._forget_expired(RESWEEP_S):
+            room = max_streams - await self._partition.count_streams()
+        return max(room, 0)
+
+    async def _forget_expired(self, after_s: float) -> int:
+        now = time.monotonic()
+        if now - self._swept_s < after_s:
+            return 0
+        self._swept_s = now
+        return await self._partition.forget_expired()

@@ -1,0 +1,91 @@
+"""What of a batch is to be learned, and learning it; resends, gaps and stale items are answered here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model.belief import Beliefs
+from model.codec import DamagedRecord
+from model.learner import Learner
+from model.step import Step
+from service.batcher import Entry
+from service.compute import ComputeThread
+from service.errors import SequenceGap, SequenceStale, ServiceError
+from service.metrics import Metrics
+from service.replies import encode_reply, mark_duplicate
+from service.store import BeliefChange, Partition, StoredStream
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """The entries that are next in their streams, and the beliefs they meet, in the same order."""
+
+    entries: list[Entry]
+    beliefs: Beliefs
+
+
+async def settle(
+    batch: Sequence[Entry],
+    stored: Sequence[StoredStream | None],
+    learner: Learner,
+    partition: Partition,
+    compute: ComputeThread,
+    metrics: Metrics,
+) -> Todo:
+    """Compare each entry's sequence with its stream's belief; answer all that is not next.
+
+    Args:
+        batch: At most one entry per stream.
+        stored: What the store holds of each entry's stream.
+        learner: Decodes the beliefs.
+        partition: Holds the replies kept for resends.
+        compute: Where beliefs are decoded.
+        metrics: Counts resends.
+    """
+    readable, beliefs = await compute.run(_decode, learner, batch, stored)
+    todo: list[int] = []
+    for i, (entry, applied) in enumerate(zip(readable, beliefs.sequence.tolist(), strict=True)):
+        expected = applied + 1
+        received = entry.sequence or expected
+        if received == expected:
+            todo.append(i)
+        elif received > expected:
+            entry.resolve(SequenceGap(entry.stream, expected, received))
+        elif (reply := await partition.load_reply(entry.stream, received)) is not None:
+            metrics.duplicates.inc()
+            entry.resolve(mark_duplicate(reply))
+        else:
+            entry.resolve(SequenceStale(entry.stream, expected, received))
+    if len(todo) < len(readable):
+        return Todo([readable[i] for i in todo], beliefs[todo])
+    return Todo(readable, beliefs)
+
+
+def learn(learner: Learner, todo: Todo) -> tuple[Step, list[BeliefChange]]:
+    """One step, and its results as they are stored and sent; changes nothing."""
+    step = learner.step(todo.beliefs, [entry.item for entry in todo.entries])
+    changes = [
+        BeliefChange(entry.stream, result["sequence"], belief, encode_reply(entry.stream, result))
+        for entry, result, belief in zip(todo.entries, step.results, step.encoded_beliefs, strict=True)
+    ]
+    return step, changes
+
+
+def _decode(
+    learner: Learner, batch: Sequence[Entry], stored: Sequence[StoredStream | None]
+) -> tuple[list[Entry], Beliefs]:
+    """Decode all beliefs; a damaged one costs its own stream an error, not the batch."""
+    records = [None if s is None else s.belief for s in stored]
+    try:
+        return list(batch), learner.decode_beliefs(records)
+    except DamagedRecord:
+        good = []
+        for i, (entry, record) in enumerate(zip(batch, records, strict=True)):
+            try:
+                learner.decode_beliefs([record])
+            except DamagedRecord as error:
+                entry.resolve(ServiceError(f"the stored belief is damaged: {error}", stream=entry.stream))
+            else:
+                good.append(i)
+        return [batch[i] for i in good], learner.decode_beliefs([records[i] for i in good])

@@ -1,0 +1,63 @@
+"""Every key in the store, and what it holds; nothing else builds one.
+
+=========================  ======  =================================================================
+key                        type    holds
+=========================  ======  =================================================================
+stepahead:models           hash    model name -> the model's record (JSON)
+{model:shard}:lease        string  the fencing epoch of the partition's owner
+{model:shard}:weights      hash    ``snapshot`` and its ``version``; ``last``: version of the last commit
+{model:shard}:redo         stream  id ``<version>-0``, field ``record``: the redo records after the snapshot
+{model:shard}:streams      zset    name of every stream, all with score 0, so in the order of their bytes
+{model:shard}:stream:NAME  hash    ``belief``, ``seq``, ``created``, ``updated``, replies ``r0``, ``r1``, …
+=========================  ======  =================================================================
+
+All keys of a partition share the hash tag in braces and so, on Redis Cluster, one slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MODELS = "stepahead:models"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionKeys:
+    """The keys of one partition.
+
+    Args:
+        model: A checked model name; it has neither braces nor a colon.
+        shard: From 0.
+    """
+
+    model: str
+    shard: int = 0
+
+    @property
+    def name(self) -> str:
+        """The partition's name in messages."""
+        return f"{self.model}:{self.shard}"
+
+    @property
+    def lease(self) -> str:
+        """The owner's fencing epoch."""
+        return f"{{{self.name}}}:lease"
+
+    @property
+    def weights(self) -> str:
+        """The last snapshot of the weights, and the version of the last commit."""
+        return f"{{{self.name}}}:weights"
+
+    @property
+    def redo(self) -> str:
+        """The redo records after the snapshot."""
+        return f"{{{self.name}}}:redo"
+
+    @property
+    def streams(self) -> str:
+        """The names of all streams."""
+        return f"{{{self.name}}}:streams"
+
+    def stream(self, stream: str) -> str:
+        """All that is kept of one stream."""
+        return f"{{{self.name}}}:stream:{stream}"

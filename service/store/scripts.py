@@ -1,0 +1,28 @@
+"""The scripts that run inside the store; each ``.lua`` file states its keys, arguments and answer."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from importlib import resources
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script and the digest by which the store knows it once it has run."""
+
+    source: str = field(repr=False)
+    sha: str
+
+
+def _load(name: str) -> Script:
+    source = resources.files("service.store").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+ACQUIRE = _load("acquire")
+COMMIT = _load("commit")
+SAVE_WEIGHTS = _load("save_weights")
+DELETE_STREAMS = _load("delete_streams")
+DROP_PARTITION = _load("drop_partition")
+FORGET_EXPIRED = _load("forget_expired")

@@ -1,0 +1,104 @@
+"""Bytes of beliefs, weights and redo records."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import codec
+from model.belief import Beliefs, belief_dtype
+from model.codec import DamagedRecord, Kind
+from model.learner import Learner
+from model.spec import CellKind, FieldSpec, ModelSpec
+from tests.builders import feed, small_spec
+
+
+@given(payload=st.binary(max_size=200), kind=st.sampled_from(list(Kind)))
+def test_a_record_round_trips(payload: bytes, kind: Kind) -> None:
+    """What is packed is unpacked."""
+    assert bytes(codec.unpack(kind, codec.pack(kind, payload))) == payload
+
+
+@given(payload=st.binary(min_size=1, max_size=60), data=st.data())
+def test_a_changed_byte_is_noticed(payload: bytes, data: st.DataObject) -> None:
+    """Any single byte changed anywhere makes the record damaged."""
+    record = bytearray(codec.pack(Kind.BELIEF, payload))
+    at = data.draw(st.integers(0, len(record) - 1))
+    record[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(DamagedRecord):
+        codec.unpack(Kind.BELIEF, bytes(record))
+
+
+@given(cut=st.integers(0, 40))
+def test_a_torn_record_is_noticed(cut: int) -> None:
+    """A record that ends early is damaged."""
+    record = codec.pack(Kind.REDO, bytes(range(40)))
+    with pytest.raises(DamagedRecord):
+        codec.unpack(Kind.REDO, record[: len(record) - 1 - cut])
+
+
+def test_kinds_and_layouts_do_not_mix() -> None:
+    """A belief is no weights, and a belief of another model is refused by its size."""
+    learner = Learner(small_spec())
+    (encoded,) = learner.fresh_beliefs(1).encode()
+    with pytest.raises(DamagedRecord, match="another kind"):
+        codec.unpack(Kind.WEIGHTS, encoded)
+    with pytest.raises(DamagedRecord, match="layout"):
+        Learner(small_spec(hidden=16)).decode_beliefs([encoded])
+    with pytest.raises(DamagedRecord, match="parameters"):
+        Learner.from_snapshot(small_spec(hidden=16), learner.encode_weights())
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "fused"])
+@pytest.mark.parametrize("n_reals", [0, 1, 2, 3])
+@pytest.mark.parametrize("n_categories", [0, 1, 2])
+def test_every_part_of_a_belief_is_aligned(cell: CellKind, n_reals: int, n_categories: int) -> None:
+    """No part of any layout lies across its natural boundary, and no byte is outside a part."""
+    if n_reals + n_categories == 0:
+        return
+    fields = [FieldSpec(f"r{i}") for i in range(n_reals)]
+    fields += [FieldSpec(f"c{i}", "category", ("a", "b", "c")[: 2 + i]) for i in range(n_categories)]
+    dtype = belief_dtype(ModelSpec(fields=tuple(fields), cell=cell, hidden=3, window=2))
+    assert dtype.itemsize % 8 == 0
+    assert all(offset % size == 0 for offset, size, _ in leaves(dtype))
+    assert sum(size * n for _, size, n in leaves(dtype)) == dtype.itemsize
+
+
+def leaves(dtype: np.dtype, offset: int = 0) -> Iterator[tuple[int, int, int]]:
+    """Offset, number size and count of every run of numbers in a layout."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        n = int(np.prod(shape))
+        if base.names is None:
+            yield offset, base.itemsize, n
+        else:
+            for i in range(n):
+                yield from leaves(base, offset + i * base.itemsize)
+    elif dtype.names is not None:
+        for name in dtype.names:
+            part, at = dtype.fields[name][:2]  # type: ignore[index]
+            yield from leaves(part, offset + at)
+    else:
+        yield offset, dtype.itemsize, 1
+
+
+def test_beliefs_and_weights_round_trip() -> None:
+    """Decoding gives the same bits, and ``None`` a stream that has seen nothing."""
+    learner = Learner(small_spec())
+    beliefs = feed(learner, learner.fresh_beliefs(2), 9, missing=0.2)
+    first, second = beliefs.encode()
+    decoded = learner.decode_beliefs([first, None, second])
+    assert decoded.sequence.tolist() == [9, 0, 9]
+    assert decoded[[0, 2]].records.tobytes() == beliefs.records.tobytes()
+    again = Learner.from_snapshot(learner.spec, learner.encode_weights())
+    assert again.encode_weights() == learner.encode_weights()
+
+
+def test_indexing_copies() -> None:
+    """A part of a batch can be changed without changing the batch."""
+    beliefs = Beliefs.fresh(small_spec(), 3)
+    part = beliefs[np.array([True, False, True])]
+    part.records["sequence"] = 7
+    assert beliefs.sequence.tolist() == [0, 0, 0]

@@ -1,0 +1,142 @@
+"""Scale, calibration, scores, time: the parts of a step on their own."""
+
+import math
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from model import calibration, distribution, scaling, surprise, timing
+from model.items import NO_TIME
+
+SAMPLING = 0.02  # three standard errors of a share of 0.9 over 5,000 draws, and the tracker's own wobble
+
+
+def observe_all(values: list[float]) -> np.ndarray:
+    """Running scale after the values, each predicted by the one before."""
+    records = np.zeros(1, scaling.scaling_dtype(1))
+    scaling.fresh(records)
+    for value in values:
+        row = np.array([[value]])
+        error = row - records["value"] if records["count"][0, 0] else np.full((1, 1), np.nan)
+        scaling.observe(records, row, records["value"].copy(), error)
+    return records
+
+
+def test_scale_follows_the_unit() -> None:
+    """A stream in another unit has the same scale in that unit."""
+    values = np.random.default_rng(0).normal(5, 2, 300).tolist()
+    small, large = observe_all(values), observe_all([1e6 * value for value in values])
+    for scale in (scaling.increment_scale, scaling.level_scale, scaling.error_scale):
+        assert scale(large)[0, 0] == pytest.approx(1e6 * scale(small)[0, 0])
+
+
+def test_one_spike_moves_the_scale_little() -> None:
+    """A spike of a million scales leaves the scale within a few times what it was."""
+    values = np.random.default_rng(1).normal(0, 1, 300).tolist()
+    before, after = observe_all(values), observe_all([*values, 1e6])
+    assert scaling.increment_scale(after)[0, 0] < 2 * scaling.increment_scale(before)[0, 0]
+
+
+def test_a_new_unit_is_adopted() -> None:
+    """After a change of unit by a thousand the scale is the new one within some hundred items."""
+    source = np.random.default_rng(2)
+    values = source.normal(0, 1, 300).tolist() + source.normal(0, 1000, 600).tolist()
+    assert scaling.increment_scale(observe_all(values))[0, 0] > 500
+
+
+def test_a_quiet_spell_is_not_taken_for_certainty() -> None:
+    """After a night of no change the error scale is still a share of the day's, and is back after a few items."""
+    source = np.random.default_rng(3)
+    day = source.normal(0, 1, 300).tolist()
+    night = observe_all(day + [0.0] * 600)
+    assert scaling.error_scale(night)[0, 0] > 0.1
+    morning = observe_all(day + [0.0] * 600 + source.normal(0, 1, 10).tolist())
+    assert scaling.error_scale(morning)[0, 0] > 0.5
+
+
+def test_a_constant_stream_has_a_scale() -> None:
+    """Scales are above zero where nothing ever changes."""
+    for value in (0.0, 5.0, 1e100, 5e-324):
+        assert scaling.increment_scale(observe_all([value] * 20))[0, 0] > 0
+
+
+@pytest.mark.parametrize("draw", ["normal", "standard_cauchy", "exponential"])
+def test_coverage_holds_whatever_the_errors_are(draw: str) -> None:
+    """Tracked quantiles cover their share of normal, heavy-tailed and skewed errors alike."""
+    source = np.random.default_rng(3)
+    quantiles = calibration.fresh(1)[None].astype(np.float32)
+    covered, below = 0, 0
+    levels = np.array([0.05, 0.5, 0.95])
+    errors = getattr(source, draw)(size=6000)
+    for n, error in enumerate(errors):
+        low, middle, high = calibration.read(quantiles, levels)[0, 0]
+        if n >= 1000:
+            covered += low <= error <= high
+            below += error <= middle
+        quantiles = calibration.track(quantiles, np.array([[error]]), np.array([[float(n)]]))
+    assert covered / 5000 == pytest.approx(0.9, abs=SAMPLING)
+    assert below / 5000 == pytest.approx(0.5, abs=SAMPLING)
+
+
+def test_any_level_can_be_read() -> None:
+    """Levels between and beyond the grid's rise, and an untrained tracker gives the normal distribution's."""
+    levels = np.array([0.001, 0.01, 0.33, 0.5, 0.9, 0.999])
+    found = calibration.read(calibration.fresh(1)[None].astype(np.float32), levels)[0, 0]
+    assert found == pytest.approx([-3.0902, -2.3263, -0.4399, 0, 1.2816, 3.0902], abs=1e-3)
+
+
+def test_normal_scores_are_the_textbooks() -> None:
+    """Log score and CRPS of the standard normal distribution at 0 and at 1."""
+    error, std = np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 2.0])
+    assert distribution.normal_nll(error, std) == pytest.approx([0.918939, 1.418939, 2.112086], abs=1e-6)
+    # CRPS(N(0,1), 0) = (sqrt(2) - 1) / sqrt(pi); at one sigma 0.602442; it scales with sigma.
+    assert distribution.normal_crps(error, std) == pytest.approx([0.233695, 0.602441, 2 * 0.602441], abs=1e-5)
+
+
+def test_floored_probabilities_sum_to_one() -> None:
+    """Every possible slot has at least the floor, an impossible one nothing."""
+    found = distribution.floored(np.array([[1.0, 0.0, 0.0]]), np.array([[True, True, False]]))
+    assert found.sum() == pytest.approx(1)
+    assert found[0, 1] == distribution.FLOOR
+    assert found[0, 2] == 0
+
+
+def test_rank_counts_the_likelier() -> None:
+    """Ties take the middle of their places."""
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.4, 0.4, 0.2], [1 / 3, 1 / 3, 1 / 3]])
+    assert distribution.rank(probabilities, np.array([1, 0, 2])).tolist() == [2, 1, 2]
+
+
+def test_anomaly_is_the_share_that_was_less_surprising() -> None:
+    """Uniformly over past items, whatever their distribution."""
+    counts = np.zeros((1, surprise.N_BINS), np.uint32)
+    past = np.random.default_rng(4).normal(1.5, 0.7, 4000)
+    for value in past:
+        surprise.count(counts, np.array([value]), np.array([True]))
+    for level in (0.1, 0.5, 0.9, 0.99):
+        asked = np.quantile(past, level)
+        assert surprise.share_below(counts, np.array([asked]))[0] == pytest.approx(level, abs=0.03)  # bins are wide
+    assert surprise.share_below(counts, np.array([1e9]))[0] == 1
+    assert surprise.share_below(np.zeros((1, surprise.N_BINS), np.uint32), np.array([0.0]))[0] == 0
+
+
+def test_the_calendar_turns_daily_and_weekly() -> None:
+    """Midnight on a Monday is the origin; noon is opposite; no time is zeros."""
+    monday = datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1e6
+    found = timing.calendar(np.array([int(monday), int(monday + 43_200e6), NO_TIME]))
+    day_sin, week_sin, day_cos, week_cos = found[0]
+    assert (day_sin, day_cos, week_sin, week_cos) == pytest.approx((0, 1, 0, 1), abs=1e-6)
+    assert found[1, 2] == pytest.approx(-1)
+    assert found[2].tolist() == [0, 0, 0, 0]
+
+
+def test_time_that_runs_back_is_no_interval() -> None:
+    """The last step forward says when the next item is expected."""
+    records = np.zeros(1, [("timestamp_us", np.int64), ("interval_us", np.int64)])
+    records["timestamp_us"] = NO_TIME
+    assert timing.expected_us(records)[0] == NO_TIME
+    for time, expected in ((100, 100), (160, 220), (150, 210), (NO_TIME, 210), (210, 270)):
+        timing.tell(records, np.array([time]))
+        assert timing.expected_us(records)[0] == expected
+    assert math.isfinite(float(timing.calendar(np.array([np.iinfo(np.int64).max]))[0, 0]))

@@ -1,0 +1,145 @@
+"""The queue of a partition: order, fairness, bounds."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.items import Item
+from service.batcher import Batcher, Entry, Frame
+from service.errors import Overloaded
+
+ITEM = Item((1.0,), ())
+
+
+def frame_of(*streams: str) -> tuple[Frame, list[Entry]]:
+    """A frame with one entry for each stream named."""
+    loop = asyncio.new_event_loop()
+    frame = Frame(len(streams), loop.create_future())
+    loop.close()
+    return frame, [Entry(stream, ITEM, None, frame, place) for place, stream in enumerate(streams)]
+
+
+def batcher_of(*streams: str, max_items: int = 100, max_per_stream: int = 100) -> tuple[Batcher, list[Entry]]:
+    """A batcher that holds one frame."""
+    batcher = Batcher(max_items, max_per_stream)
+    _, entries = frame_of(*streams)
+    batcher.add(entries)
+    return batcher, entries
+
+
+def test_a_batch_holds_a_stream_once() -> None:
+    """A second item of a stream waits for the next batch."""
+    batcher, (first, second, other) = batcher_of("a", "a", "b")
+    assert batcher.take(10) == [first, other]
+    assert batcher.take(10) == [second]
+    assert batcher.take(10) == []
+
+
+def test_a_busy_stream_does_not_hold_up_others() -> None:
+    """Who was served goes behind all who wait."""
+    batcher, (a1, a2, a3, b1, c1) = batcher_of("a", "a", "a", "b", "c")
+    assert [batcher.take(1) for _ in range(5)] == [[a1], [b1], [c1], [a2], [a3]]
+
+
+def test_a_frame_that_does_not_fit_is_refused_whole() -> None:
+    """Of a frame over the queue's bound nothing is taken, and a smaller one still fits."""
+    batcher, _ = batcher_of("a", "b", max_items=3)
+    with pytest.raises(Overloaded):
+        batcher.add(frame_of("c", "d")[1])
+    assert len(batcher) == 2
+    batcher.add(frame_of("c")[1])
+    assert len(batcher) == 3
+
+
+def test_over_a_streams_bound_only_its_items_are_refused() -> None:
+    """Items over their stream's bound are answered ``overloaded`` in their place; the others are taken."""
+    batcher = Batcher(100, 2)
+    frame, entries = frame_of("a", "a", "a", "b", "a")
+    batcher.add(entries)
+    assert len(batcher) == 3
+    while batch := batcher.take(10):
+        for entry in batch:
+            entry.resolve(b"ok")
+    answers = frame.future.result()
+    assert [answer if isinstance(answer, bytes) else answer.code for answer in answers] == [
+        b"ok",
+        b"ok",
+        "overloaded",
+        b"ok",
+        "overloaded",
+    ]
+
+
+def test_followers_are_of_the_same_stream_and_frame() -> None:
+    """What waits behind a failed item leaves with it; other frames and other streams stay."""
+    batcher, (a1, a2, b1) = batcher_of("a", "a", "b")
+    _, (other,) = frame_of("a")
+    batcher.add([other])
+    assert batcher.take(1) == [a1]
+    assert batcher.take_followers([a1]) == [a2]
+    assert len(batcher) == 2
+    assert sorted(batcher.take(10), key=lambda e: e.stream) == [other, b1]
+
+
+def test_take_all_empties() -> None:
+    """Everything leaves, in order within a stream."""
+    batcher, entries = batcher_of("a", "b", "a")
+    assert sorted(batcher.take_all(), key=lambda e: e.place) == entries
+    assert len(batcher) == 0
+    assert batcher.take(1) == []
+
+
+async def test_the_last_answer_wakes_the_caller() -> None:
+    """A frame's future resolves with its last answer, in the order of the places, and an answer stays as given."""
+    frame = Frame(2, asyncio.get_running_loop().create_future())
+    frame.resolve(1, b"second")
+    frame.resolve(1, b"again")
+    assert not frame.future.done()
+    frame.resolve(0, b"first")
+    assert await frame.future == [b"first", b"second"]
+
+
+async def test_an_empty_frame_is_answered_at_once() -> None:
+    """Nothing asked, nothing to wait for."""
+    assert await Frame(0, asyncio.get_running_loop().create_future()).future == []
+
+
+async def test_a_caller_that_went_away_does_no_harm() -> None:
+    """Answers to a cancelled frame go nowhere."""
+    frame = Frame(1, asyncio.get_running_loop().create_future())
+    frame.future.cancel()
+    frame.resolve(0, b"late")
+    assert frame.future.cancelled()
+
+
+@given(
+    frames=st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=6), max_size=8),
+    size=st.integers(1, 5),
+    takes=st.lists(st.integers(0, 2), max_size=8),
+)
+def test_every_item_leaves_once_and_in_order(frames: list[list[str]], size: int, takes: list[int]) -> None:
+    """Whatever arrives when: all leave once, first come first served in each stream, a stream once per batch."""
+    batcher, arrived, left = Batcher(1000, 1000), [], []
+
+    def take() -> int:
+        batch = batcher.take(size)
+        assert len({entry.stream for entry in batch}) == len(batch) <= size
+        left.extend(batch)
+        return len(batch)
+
+    for i, streams in enumerate(frames):
+        _, entries = frame_of(*streams)
+        arrived += entries
+        batcher.add(entries)
+        for _ in range(takes[i] if i < len(takes) else 0):
+            take()
+    while take():
+        pass
+    assert len(batcher) == 0
+    for stream in "abcd":
+        assert [e for e in left if e.stream == stream] == [e for e in arrived if e.stream == stream]
+    assert len(left) == len(arrived)

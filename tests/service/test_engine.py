@@ -1,0 +1,398 @@
+"""The engine when things go wrong: nobody is left waiting, nothing is learned twice, nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from threading import Event
+from typing import Any
+
+import pytest
+import redis
+
+from model.belief import Beliefs, belief_dtype
+from model.learner import Learner
+from model.spec import ModelSpec
+from service.batcher import Answer, Observation
+from service.compute import ComputeThread
+from service.engine import Engine
+from service.engines import Engines
+from service.errors import (
+    Draining,
+    LeaseLost,
+    Overloaded,
+    ServiceError,
+    StoreUnavailable,
+    TakenOver,
+    UnknownModel,
+)
+from service.metrics import Metrics
+from service.settings import Settings
+from service.store import Store
+from service.store.keys import PartitionKeys
+from service.views import summary
+from tests.service.conftest import SPEC
+from tests.service.faults import Faults, FaultyStore
+
+KEPT_REPLIES = 8
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[FaultyStore]:
+    """The real store, with faults on demand."""
+    store = await FaultyStore.connect(url, timeout_s=5.0, kept_replies=KEPT_REPLIES)
+    store.faults = Faults()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def engines(store: FaultyStore, compute: ComputeThread) -> AsyncIterator[Engines]:
+    """Engines on the faulty store; there is a model ``m``."""
+    engines = engines_on(store, compute)
+    await engines.create("m", ModelSpec.from_dict(SPEC))
+    yield engines
+    await engines.drain()
+
+
+def engines_on(store: Store, compute: ComputeThread, **given: Any) -> Engines:
+    """A process of its own, as far as the store can tell."""
+    return Engines(store, compute, compute, Settings(**given), Metrics())
+
+
+async def send(engine: Engine, *loads: float, stream: str = "s", first: int | None = None) -> list[Answer]:
+    """Send items of one stream in one frame, numbered from ``first``."""
+    return await engine.submit(
+        [Observation(stream, {"load": load}, None if first is None else first + i) for i, load in enumerate(loads)]
+    )
+
+
+def codes(answers: list[Answer]) -> list[Any]:
+    """The sequence of each reply, and the code of each error."""
+    return [a.code if isinstance(a, ServiceError) else json.loads(a)["sequence"] for a in answers]
+
+
+async def uninterrupted(store: Store, compute: ComputeThread, loads: list[float]) -> list[Answer]:
+    """What a run without faults answers, by a model of the same spec."""
+    engines = engines_on(store, compute)
+    await engines.create("undisturbed", ModelSpec.from_dict(SPEC))
+    engine = await engines.get("undisturbed")
+    answers = [(await send(engine, load))[0] for load in loads]
+    await engines.drain()
+    return answers
+
+
+@pytest.mark.parametrize("call", ["load", "commit", "load_reply"])
+async def test_a_refused_call_answers_the_caller(engines: Engines, store: FaultyStore, call: str) -> None:
+    """Whichever call fails, the caller hears of it, and the same item is taken later."""
+    engine = await engines.get("m")
+    assert codes(await send(engine, 1.0, first=1)) == [1]
+    store.faults.refuse(call)
+    resent = 1 if call == "load_reply" else 2
+    assert codes(await send(engine, float(resent), first=resent)) == ["store_unavailable"]
+    assert codes(await send(engine, float(resent), first=resent)) == [resent]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_a_commit_in_doubt_is_looked_up(
+    engines: Engines, store: FaultyStore, compute: ComputeThread, applied: bool
+) -> None:
+    """After a commit whose answer was lost all later replies are those of an undisturbed run, whatever came of it."""
+    loads = [1.0, 3.0, 2.0, 5.0, 4.0]
+    expected = await uninterrupted(store, compute, loads)
+    engine = await engines.get("m")
+    answers = [(await send(engine, load))[0] for load in loads[:2]]
+    if applied:
+        store.faults.lose_answer("commit")
+    else:
+        store.faults.refuse("commit")
+    assert codes(await send(engine, loads[2], first=3)) == ["store_unavailable"]
+    (again,) = await send(engine, loads[2], first=3)
+    assert isinstance(again, bytes)
+    assert json.loads(again)["duplicate"] is applied
+    answers.append(again.replace(b'"duplicate":true', b'"duplicate":false'))
+    answers += [(await send(engine, load))[0] for load in loads[3:]]
+    assert answers == expected
+
+
+async def test_another_owner_takes_over_and_back(
+    engines: Engines, store: FaultyStore, compute: ComputeThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner that lost its lease writes nothing, says so, and goes on from what the other one left."""
+    monkeypatch.setattr("service.lease.FIRST_WAIT_S", 0.0)
+    loads = [1.0, 3.0, 2.0, 5.0]
+    expected = await uninterrupted(store, compute, loads)
+    ours = await engines.get("m")
+    answers = [(await send(ours, loads[0]))[0]]
+    others = engines_on(store, compute)
+    theirs = await others.get("m")
+    answers += [(await send(theirs, loads[1]))[0]]
+    assert codes(await send(ours, 9.0, first=3)) == ["store_unavailable"]
+    answers += [(await send(ours, load))[0] for load in loads[2:]]
+    assert answers == expected
+    assert codes(await send(theirs, 9.0, first=5)) == ["store_unavailable"]
+
+
+async def test_a_lost_lease_is_not_taken_back_at_once(
+    engines: Engines, store: FaultyStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``LeaseLost`` is answered, for a while all calls are ``store_unavailable``, then the next item goes through."""
+    now_s = 1000.0
+    monkeypatch.setattr("service.lease.monotonic", lambda: now_s)
+    engine = await engines.get("m")
+    store.faults.refuse("commit", LeaseLost("m:0"))
+    (answer,) = await send(engine, 1.0)
+    assert isinstance(answer, LeaseLost)
+    with redis.Redis.from_url(url) as raw:
+        lease = raw.get(PartitionKeys("m").lease)
+    (meanwhile,) = await send(engine, 1.0)
+    assert isinstance(meanwhile, TakenOver)
+    assert meanwhile.retry_after_s == 1
+    with pytest.raises(TakenOver):
+        await engine.reader.read("s", summary)
+    with redis.Redis.from_url(url) as raw:
+        assert raw.get(PartitionKeys("m").lease) == lease
+    now_s += 1.0
+    assert codes(await send(engine, 1.0)) == [1]
+
+
+async def test_learning_goes_on_while_a_stream_is_looked_at(store: FaultyStore, compute: ComputeThread) -> None:
+    """However long a look takes, items are learned meanwhile, and it sees the weights and the belief it began with."""
+    reading = ComputeThread("reader", threads=1)
+    engines = Engines(store, compute, reading, Settings(), Metrics())
+    await engines.create("m", ModelSpec.from_dict(SPEC))
+    engine = await engines.get("m")
+    await send(engine, 1.0, 2.0)
+    began, go_on = Event(), Event()
+
+    def look(learner: Learner, belief: Beliefs, *_: object) -> tuple[int, int]:
+        began.set()
+        assert go_on.wait(10)
+        return learner.version, int(belief.sequence[0])
+
+    seen = asyncio.create_task(engine.reader.read("s", look))
+    assert await asyncio.to_thread(began.wait, 10)
+    assert codes(await send(engine, 3.0, 4.0)) == [3, 4]
+    go_on.set()
+    assert await seen == (1, 2)
+    assert engine.weights_version == 3
+    await engines.drain()
+    reading.close()
+
+
+async def test_a_stream_that_goes_ends_no_page(engines: Engines, store: FaultyStore, url: str) -> None:
+    """Where a stream expires between listing and reading, the page is short and the next one begins after it."""
+    engine = await engines.get("m")
+    await engine.submit([Observation(s, {"load": 1.0}) for s in "abcd"])
+    arrived, go_on = store.faults.hold("load")
+    page = asyncio.create_task(engine.reader.read_page("", 2, summary))
+    await arrived.wait()
+    with redis.Redis.from_url(url) as raw:
+        raw.delete(PartitionKeys("m").stream("b"))
+    go_on.set()
+    rows, after = await page
+    assert ([row["stream"] for row in rows], after) == (["a"], "b")
+    rows, after = await engine.reader.read_page("b", 3, summary)
+    assert ([row["stream"] for row in rows], after) == (["c", "d"], None)
+
+
+async def test_large_beliefs_make_small_batches(
+    store: FaultyStore, compute: ComputeThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch, and what a page reads at once, holds no more bytes of beliefs than the bound, and at least one."""
+    spec = ModelSpec.from_dict(SPEC)
+    metrics = Metrics()
+    engines = Engines(store, compute, compute, Settings(), metrics)
+    await engines.create("m", spec)
+    engine = await engines.get("m")
+    for bound, batches in ((2 * belief_dtype(spec).itemsize, 2), (1, 4 + 2)):
+        monkeypatch.setattr("service.engine.MAX_BATCH_BYTES", bound)
+        await engine.submit([Observation(s, {"load": 1.0}) for s in "abcd"])
+        assert metrics.registry.get_sample_value("stepahead_batch_items_count") == batches
+        rows, _ = await engine.reader.read_page("", 4, summary)
+        assert [row["stream"] for row in rows] == list("abcd")
+    await engines.drain()
+
+
+async def test_failing_house_keeping_ends_nothing(
+    store: FaultyStore, compute: ComputeThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever breaks between two batches is logged, and the next item goes through."""
+    engines = engines_on(store, compute, snapshot_every_updates=1)
+    await engines.create("m", ModelSpec.from_dict(SPEC))
+    engine = await engines.get("m")
+    store.faults.refuse("save_weights", RuntimeError("unforeseen"))
+    assert codes(await send(engine, 1.0, 2.0)) == [1, 2]
+    assert codes(await send(engine, 3.0)) == [3]
+    assert engine.is_open
+    assert "unforeseen" in caplog.text
+    await engines.drain()
+
+
+async def test_an_abort_answers_whoever_waits(engines: Engines, store: FaultyStore) -> None:
+    """It waits for nothing, and a drain after it has nothing to do."""
+    engine = await engines.get("m")
+    arrived, _ = store.faults.hold("commit")
+    stuck = asyncio.create_task(send(engine, 1.0, 2.0))
+    await arrived.wait()
+    await engines.abort()
+    await engines.drain()
+    assert codes(await stuck) == ["draining", "draining"]
+    assert (await store.partition("m").load_weights())[1] is None
+
+
+async def test_an_unforeseen_error_answers_the_batch(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks is ``internal``, takes the stream's later items of the frame with it, and harms nobody else."""
+    engine = await engines.get("m")
+    step = Learner.step
+
+    def broken(*_: Any) -> None:
+        monkeypatch.setattr(Learner, "step", step)
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(Learner, "step", broken)
+    together = await asyncio.gather(send(engine, 1.0, 2.0), send(engine, 3.0))
+    assert codes(together[0]) == ["internal", "internal"]
+    assert codes(together[1]) == [1]
+    assert "secret" not in str(together[0][0])
+
+
+async def test_what_follows_a_failed_item_is_not_learned(engines: Engines, store: FaultyStore) -> None:
+    """Items without a sequence never overtake one that failed."""
+    engine = await engines.get("m")
+    store.faults.refuse("commit")
+    assert codes(await send(engine, 1.0, 2.0, 3.0)) == ["store_unavailable"] * 3
+    assert codes(await send(engine, 1.0, 2.0, 3.0)) == [1, 2, 3]
+
+
+async def test_a_full_queue_refuses_a_frame_whole(store: FaultyStore, compute: ComputeThread) -> None:
+    """While a batch is in progress the queue fills up to its bound and no further; all that was taken is answered."""
+    engines = engines_on(store, compute, max_queue=2, max_items_per_request=2)
+    await engines.create("m", ModelSpec.from_dict(SPEC))
+    engine = await engines.get("m")
+    arrived, go_on = store.faults.hold("load")
+    in_progress = asyncio.create_task(send(engine, 1.0))
+    await arrived.wait()
+    waiting = asyncio.create_task(send(engine, 2.0, 3.0))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await send(engine, 4.0)
+    go_on.set()
+    assert codes(await in_progress + await waiting) == [1, 2, 3]
+    await engines.drain()
+
+
+async def test_draining_finishes_what_was_taken(engines: Engines, store: FaultyStore) -> None:
+    """New items are ``draining``, those taken are answered, and the weights are snapshotted."""
+    engine = await engines.get("m")
+    await send(engine, 1.0, 2.0)
+    arrived, go_on = store.faults.hold("commit")
+    taken = asyncio.create_task(send(engine, 3.0, 4.0))
+    await arrived.wait()
+    drained = asyncio.create_task(engines.drain())
+    while engine.is_open:  # noqa: ASYNC110 - the drain has begun with its next turn of the loop
+        await asyncio.sleep(0)
+    with pytest.raises(Draining):
+        await send(engine, 5.0)
+    with pytest.raises(Draining):
+        await engines.get("m")
+    go_on.set()
+    assert codes(await taken) == [3, 4]
+    await drained
+    version, snapshot, records = await store.partition("m").load_weights()
+    assert (version, snapshot is not None, records) == (3, True, [])
+
+
+async def test_draining_gives_up_after_its_time(store: FaultyStore, compute: ComputeThread) -> None:
+    """Past ``drain_timeout_s`` whoever still waits is answered ``draining``."""
+    engines = engines_on(store, compute, drain_timeout_s=0.05)
+    await engines.create("m", ModelSpec.from_dict(SPEC))
+    engine = await engines.get("m")
+    arrived, _ = store.faults.hold("load")
+    stuck = asyncio.create_task(send(engine, 1.0, 2.0))
+    await arrived.wait()
+    await engines.drain()
+    assert codes(await stuck) == ["draining", "draining"]
+
+
+async def test_deleting_a_model_answers_what_waits(engines: Engines, store: FaultyStore) -> None:
+    """The batch in progress is finished, what waits is ``unknown_model``."""
+    engine = await engines.get("m")
+    arrived, go_on = store.faults.hold("load")
+    waiting = asyncio.create_task(send(engine, 1.0, 2.0))
+    await arrived.wait()
+    deleted = asyncio.create_task(engines.delete("m"))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert codes(await waiting) == [1, "unknown_model"]
+    await deleted
+    with pytest.raises(UnknownModel):
+        await engines.get("m")
+    assert await store.partition("m").count_streams() == 0
+
+
+async def test_a_change_in_doubt_is_looked_up(
+    engines: Engines, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that was made though its answer was lost holds from the next item on."""
+    engine = await engines.get("m")
+    await send(engine, 1.0, 2.0)
+    replace_model = store.replace_model
+
+    async def lose_answer(name: str, record: bytes) -> None:
+        await replace_model(name, record)
+        raise StoreUnavailable("the answer was lost by the test")
+
+    monkeypatch.setattr(store, "replace_model", lose_answer)
+    changed = ModelSpec.from_dict({**SPEC, "quantiles": [0.5]})
+    with pytest.raises(StoreUnavailable):
+        await engines.change("m", lambda _: changed)
+    await send(engine, 3.0)
+    assert engine.spec == changed
+
+
+@pytest.mark.parametrize("every", [1, 3, 1000])
+async def test_weights_are_recovered_bit_for_bit(store: FaultyStore, compute: ComputeThread, every: int) -> None:
+    """However often it snapshots, an owner that ended without a word is followed by one with the same answers."""
+    loads = [1.0, 3.0, 2.0, 5.0, 4.0, 1.0, 7.0]
+    expected = await uninterrupted(store, compute, loads)
+    first = engines_on(store, compute, snapshot_every_updates=every)
+    await first.create("m", ModelSpec.from_dict(SPEC))
+    answers = [(await send(await first.get("m"), load))[0] for load in loads[:5]]
+    # `first` is left as a killed process would be; only its lease stands in the store.
+    second = engines_on(store, compute, snapshot_every_updates=every)
+    answers += [(await send(await second.get("m"), load))[0] for load in loads[5:]]
+    assert answers == expected
+    await (await second.get("m")).reader.read("s", summary)  # comes after what is done between two batches
+    _, _, records = await store.partition("m").load_weights()
+    assert len(records) < every
+    await second.drain()
+
+
+async def test_a_damaged_belief_costs_its_own_stream(engines: Engines, url: str) -> None:
+    """A belief that cannot be read is ``internal`` for its stream; the others of the batch go on."""
+    engine = await engines.get("m")
+    rows = [Observation(s, {"load": 1.0}) for s in "abc"]
+    await engine.submit(rows)
+    with redis.Redis.from_url(url) as raw:
+        raw.hset(PartitionKeys("m").stream("b"), "belief", b"rubbish")
+    assert codes(await engine.submit(rows)) == [2, "internal", 2]
+    await engine.delete_stream("b")
+    assert codes(await engine.submit(rows)) == [3, 1, 3]
+
+
+async def test_expired_streams_make_room(
+    store: FaultyStore, compute: ComputeThread, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model at its bound forgets streams that expired before it refuses a new one."""
+    monkeypatch.setattr("service.population.RESWEEP_S", 0.0)
+    engines = engines_on(store, compute)
+    await engines.create("m", ModelSpec.from_dict({**SPEC, "max_streams": 2, "ttl_s": 3600}))
+    engine = await engines.get("m")
+    await engine.submit([Observation(s, {"load": 1.0}) for s in "ab"])
+    with redis.Redis.from_url(url) as raw:
+        assert 0 < raw.pttl(PartitionKeys("m").stream("a")) <= 3_600_000
+        raw.delete(PartitionKeys("m").stream("a"))  # as expiry does
+    assert codes(await engine.submit([Observation(s, {"load": 1.0}) for s in "cdb"])) == [1, "overloaded", 2]
+    await engines.drain()
