@@ -69,7 +69,7 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("curvature", np.float64),
         ("pending", np.dtype(pending)),
         ("tally", np.dtype(tally)),
-        *([("experts", experts.experts_dtype(n_r))] if layout.has_experts else []),
+        *([("experts", experts.experts_dtype(n_r, experts.SIZES[layout.experts]))] if layout.experts != "none" else []),
         # Four-byte parts come last, so that every part is aligned and no byte is left undefined.
         ("probabilities", np.float32, (n_v,)),
         ("n_known", np.int32, (n_c,)),

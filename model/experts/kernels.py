@@ -27,6 +27,12 @@ FORECASTS = types.float64[:, :, :]
 ROWS = types.float32[:, :, ::1]
 """One vector per stream and field, contiguous, (B, R, any)."""
 
+HISTORY = types.float32[:, :, :]
+"""One number per stream, field and past item or period, (B, R, any); may lie within larger records."""
+
+PERIODS = types.int32[:, :, :]
+"""Seasons in use, (B, R, any); likewise."""
+
 ITEMS = types.int64[:]
 """Items that each stream had before this one, (B,)."""
 
