@@ -20,8 +20,8 @@ import math
 
 import numpy as np
 
-from model.experts.kernels import HISTORY, ITEMS, NUMBER, PERIODS, ROWS, VALUES, clip, fields_of, kernel, packed, part
 from model.experts.records import FIELD, FIRST_PERIOD, Field
+from model.kernels import HISTORY, ITEMS, NUMBER, PERIODS, ROWS, VALUES, clip, fields_of, kernel, packed, part
 
 N_OWN = FIRST_PERIOD - 1
 """Own increments: one more than a day of hours with both neighbours."""

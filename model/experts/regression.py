@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
-from model.experts.kernels import HISTORY, ITEMS, NUMBER, ROWS, VALUES, clip, fields_of, kernel, packed, part
 from model.experts.records import FIELD
+from model.kernels import HISTORY, ITEMS, NUMBER, ROWS, VALUES, clip, fields_of, kernel, packed, part
 
 MEMORY = 2000.0
 """Items that least squares remembers: the forgetting factor is 1 - 1 / MEMORY."""

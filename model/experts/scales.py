@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from model.experts.kernels import HISTORY, ITEMS, VALUES, clip, fields_of, kernel, part
 from model.experts.records import FIELD, Field
+from model.kernels import HISTORY, ITEMS, VALUES, clip, fields_of, kernel, part
 
 RATE = 0.005
 """Of the running means: about 200 items; before that they are plain averages."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Sequence
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,7 +12,6 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from model import experts
-from model.experts import lags, mixing, regression, scales
 
 Floats = NDArray[np.float64]
 
@@ -205,15 +201,6 @@ def test_arguments_are_not_changed() -> None:
     before = mixed.mean.copy()
     experts.observe(records, values[3], values[3])
     assert mixed.mean.tobytes() == before.tobytes()
-
-
-@pytest.mark.parametrize("module", [lags, mixing, regression, scales], ids=lambda module: module.__name__)
-def test_kernels_use_no_other_file(module: ModuleType) -> None:
-    """What is compiled into a kernel is of its own file, so that no kernel on disk is stale; record sizes are told."""
-    allowed = {"FIELD", "Field", "FIRST_PERIOD", "N_SEASONS"}
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.ImportFrom) and node.module not in {None, "__future__", "model.experts.kernels"}:
-            assert {alias.name for alias in node.names} <= allowed
 
 
 def undefined_bytes(dtype: np.dtype[np.void]) -> int:

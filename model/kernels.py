@@ -1,16 +1,17 @@
-"""How the experts' kernels are compiled, and the two formulas that they share.
+"""How kernels are compiled, and the two formulas that those of the experts share.
 
 A kernel is a loop over streams and fields. It is compiled for one signature when its module is imported, without
 reordering of arithmetic and on one thread, so that the same input gives the same bits whatever shares its batch.
 
-Compiled code is kept on disk and told stale by the time of its own source file alone. So a kernel uses nothing of other
-files but the formulas here and the sizes of a record, which are part of its signature; other constants are arguments.
-A formula here that changes needs a new name.
+Compiled code is kept on disk under a name that tells what it was made of: the kernel's code, and the constants and
+parts that it uses, in whichever file they stand. So it is never stale, and a kernel may use any formula of the package.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from types import CodeType, ModuleType
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -38,10 +39,30 @@ ITEMS = types.int64[:]
 
 NUMBER = types.float64
 
+PER_STREAM = types.float64[:]
+"""One number per stream, (B,)."""
+
+SINGLES = types.float32[:, :]
+"""Single-precision numbers of each stream, (B, any)."""
+
+SLOTS = types.int64[:, :]
+"""One integer per stream and category field, (B, C)."""
+
+TIMES = types.int64[:]
+"""Microseconds per stream, (B,)."""
+
+FACTS = types.boolean[:]
+"""One truth value per stream, (B,)."""
+
 
 def fields_of(dtype: np.dtype[np.void]) -> Any:
     """Numba's type for records of one field each, (B, R), that may lie within larger records."""
     return types.Array(from_dtype(dtype), 2, "A")
+
+
+def streams_of(dtype: np.dtype[np.void]) -> Any:
+    """Numba's type for records of one stream each, (B,)."""
+    return types.Array(from_dtype(dtype), 1, "A")
 
 
 def kernel(*arguments: Any) -> Callable[[Function], Function]:
@@ -53,6 +74,7 @@ def kernel(*arguments: Any) -> Callable[[Function], Function]:
     signature = types.void(*arguments)
 
     def compile_now(function: Function) -> Function:
+        function.__qualname__ = f"{function.__qualname__}_{fingerprint(function)}"  # names the files on disk
         try:
             compiled = njit(signature, cache=True, error_model="numpy")(function)
         except RuntimeError as error:
@@ -64,8 +86,33 @@ def kernel(*arguments: Any) -> Callable[[Function], Function]:
     return compile_now
 
 
+def fingerprint(function: Callable[..., Any]) -> str:
+    """Hash of what a kernel or a part computes: its code, and the constants and parts it uses, wherever they stand.
+
+    Raises:
+        TypeError: If it uses something whose value cannot be told, such as a constant by its module's name.
+    """
+    code = function.__code__
+    if any(isinstance(constant, CodeType) for constant in code.co_consts):
+        raise TypeError(f"{function.__name__} has a function within: a kernel takes numbers and parts")
+    made_of = hashlib.sha256(repr((code.co_code, code.co_consts, code.co_names)).encode())
+    for name in code.co_names:
+        used = function.__globals__.get(name)
+        if used is not None and hasattr(used, "py_func"):
+            made_of.update(fingerprint(used.py_func).encode())
+        elif isinstance(used, np.ndarray):
+            made_of.update(repr((used.dtype, used.shape)).encode() + used.tobytes())
+        elif isinstance(used, (bool, int, float, tuple, np.number)):
+            made_of.update(repr(used).encode())
+        elif not (used is None or (isinstance(used, ModuleType) and used.__name__ in {"math", "numpy"})):
+            raise TypeError(
+                f"{function.__name__} uses {name}, a {type(used).__name__}: a kernel takes numbers and parts"
+            )
+    return made_of.hexdigest()[:16]
+
+
 def part(function: Function) -> Function:
-    """Let kernels of the same file call this function; it is compiled with them."""
+    """Let kernels call this function; it is compiled with them."""
     return cast("Function", njit(error_model="numpy")(function))
 
 
