@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from model.compiled.kernels import Array, add, add_product, copy, fill, kernel, log_sum, tanhs
+from model.compiled.kernels import Array, add, add_product, copy, kernel, log_sum, tanhs
 
 Slots = NDArray[np.int64]
 
@@ -44,16 +44,15 @@ def full_step(
         step: (B, L, H), filled in.
     """
     n, layers, width = memory.shape
-    direction = np.empty(width, memory.dtype)
-    along = np.empty(readout.shape[1], memory.dtype)
+    direction = memory[:, layers - 1] * slope
+    moved = np.zeros((n, readout.shape[1]), memory.dtype)
     likely = np.empty(readout.shape[1], memory.dtype)
+    add_product(direction, readout, moved)
     for b in range(n):
+        along = moved[b]
         square, curvature = 0.0, 0.0
         for u in range(width):
             square += memory[b, layers - 1, u] ** 2
-            direction[u] = memory[b, layers - 1, u] * slope[b, u]
-        fill(along, 0)
-        add_product(direction, readout, along)
         for r in range(targets.shape[1]):
             if not math.isnan(targets[b, r]):
                 curvature += along[r] ** 2

@@ -25,21 +25,24 @@ def forward(
     """See :class:`model.compiled.cells.Kernels`; the one gate is the candidate, extra is ``tanh(c)``."""
     length, n, width = extra.shape
     scratch = np.empty(2 * width, gates.dtype)
-    for b in range(n):
-        for k in range(length):
-            before, after, gate = states[k, b], states[k + 1, b], gates[k, b]
+    for k in range(length):
+        add_product(states[k].reshape(n, 2 * width), recurrent, gates[k])
+        for b in range(n):
             if length - k > n_inputs[b]:
-                skip(before, after, gate, extra[k, b])
+                fill(gates[k, b], 0)
+            tanhs(gates[k, b], scratch)
+            copy(out_bias, extra[k, b])
+        add_product(gates[k], out, extra[k])
+        for b in range(n):
+            before, after, squashed = states[k, b], states[k + 1, b], extra[k, b]
+            if length - k > n_inputs[b]:
+                skip(before, after, gates[k, b], squashed)
                 continue
-            add_product(before.reshape(2 * width), recurrent, gate)
-            tanhs(gate, scratch)
-            copy(out_bias, after[1])
-            add_product(gate, out, after[1])
             if k < length - 1:
-                add(corrections[b, k, layer], after[1])
-            copy(after[1], after[0])
-            tanhs(after[0], scratch)
-            copy(after[0], extra[k, b])
+                add(corrections[b, k, layer], squashed)
+            copy(squashed, after[1])
+            tanhs(squashed, scratch)
+            copy(squashed, after[0])
 
 
 @kernel
@@ -60,9 +63,9 @@ def backward(
     """See :class:`model.compiled.cells.Kernels`."""
     length, n, width = extra.shape
     one = gates.dtype.type(1)
-    for b in range(n):
-        for k in range(length - 1, length - 1 - len(projected), -1):
-            at = k - length + len(projected)
+    for k in range(length - 1, length - 1 - len(projected), -1):
+        at = k - length + len(projected)
+        for b in range(n):
             add(above[at, b], carry[b, 0])
             fill(projected[at, b], 0)
             if length - k > n_inputs[b]:
@@ -71,9 +74,12 @@ def backward(
             for u in range(width):
                 squashed = extra[k, b, u]
                 memory[at, b, u] = carry[b, 1, u] + carry[b, 0, u] * (one - squashed * squashed)
-            add_back(memory[at, b], out, projected[at, b])
+        add_back(memory[at], out, projected[at])
+        for b in range(n):
+            if length - k > n_inputs[b]:
+                continue
+            fill(carry[b, 0], 0)
+            fill(carry[b, 1], 0)
             for u in range(width):
                 projected[at, b, u] *= one - gates[k, b, u] * gates[k, b, u]
-            before = carry[b].reshape(2 * width)
-            fill(before, 0)
-            add_back(projected[at, b], recurrent, before)
+        add_back(projected[at], recurrent, carry.reshape(n, 2 * width))

@@ -19,18 +19,19 @@ def forward(
     Extra is the candidate's share of the recurrent product, before the reset gate.
     """
     length, n, width = extra.shape
-    product, scratch = np.empty(3 * width, gates.dtype), np.empty(2 * width, gates.dtype)
-    for b in range(n):
-        for k in range(length):
+    product, scratch = np.empty((n, 3 * width), gates.dtype), np.empty(2 * width, gates.dtype)
+    for k in range(length):
+        for b in range(n):
+            fill(product[b], 0)
+        add_product(states[k, :, 0], recurrent, product)
+        for b in range(n):
             before, after, gate = states[k, b], states[k + 1, b], gates[k, b]
             if length - k > n_inputs[b]:
                 skip(before, after, gate, extra[k, b])
                 continue
-            fill(product, 0)
-            add_product(before[0], recurrent, product)
-            add(product[: 2 * width], gate[: 2 * width])
+            add(product[b, : 2 * width], gate[: 2 * width])
             sigmoids(gate[: 2 * width], scratch)
-            copy(product[2 * width :], extra[k, b])
+            copy(product[b, 2 * width :], extra[k, b])
             for u in range(width):
                 gate[2 * width + u] += gate[u] * extra[k, b, u]
             tanhs(gate[2 * width :], scratch)
@@ -57,9 +58,9 @@ def backward(
     """See :class:`model.compiled.cells.Kernels`."""
     length, n, width = extra.shape
     one = gates.dtype.type(1)
-    for b in range(n):
-        for k in range(length - 1, length - 1 - len(projected), -1):
-            at = k - length + len(projected)
+    for k in range(length - 1, length - 1 - len(projected), -1):
+        at = k - length + len(projected)
+        for b in range(n):
             add(above[at, b], carry[b, 0])
             if length - k > n_inputs[b]:
                 fill(projected[at, b], 0)
@@ -78,4 +79,4 @@ def backward(
                 product[at, b, 2 * width + u] = grad_new * reset
                 memory[at, b, u] = grad[u]
                 grad[u] = grad[u] * update
-            add_back(product[at, b], recurrent, grad)
+        add_back(product[at], recurrent, carry[:, 0])

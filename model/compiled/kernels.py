@@ -119,43 +119,6 @@ def tanhs(x: Array, scratch: Array) -> None:
 
 
 @part
-def add_product(x: Array, matrix: Array, out: Array) -> None:
-    """Add x (I,) times the matrix (I, J) to ``out`` (J,)."""
-    whole = x.size - x.size % 4
-    for i in range(0, whole, 4):
-        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
-        for j in range(out.size):
-            out[j] = out[j] + a * matrix[i, j] + b * matrix[i + 1, j] + c * matrix[i + 2, j] + d * matrix[i + 3, j]
-    for i in range(whole, x.size):
-        a = x[i]
-        for j in range(out.size):
-            out[j] += a * matrix[i, j]
-
-
-@summing_part
-def add_back(grad: Array, matrix: Array, out: Array) -> None:
-    """Add grad (J,) times the transposed matrix (I, J) to ``out`` (I,)."""
-    zero = grad.dtype.type(0)
-    whole = out.size - out.size % 4
-    for i in range(0, whole, 4):
-        a = b = c = d = zero
-        for j in range(grad.size):
-            a += grad[j] * matrix[i, j]
-            b += grad[j] * matrix[i + 1, j]
-            c += grad[j] * matrix[i + 2, j]
-            d += grad[j] * matrix[i + 3, j]
-        out[i] += a
-        out[i + 1] += b
-        out[i + 2] += c
-        out[i + 3] += d
-    for i in range(whole, out.size):
-        a = zero
-        for j in range(grad.size):
-            a += grad[j] * matrix[i, j]
-        out[i] += a
-
-
-@part
 def fill(out: Array, value: float) -> None:
     """Set all of ``out`` (N,) to the value. Loops like this one compile much faster than assignments of slices."""
     for i in range(out.size):
@@ -174,6 +137,84 @@ def add(x: Array, out: Array) -> None:
     """Add x (N,) to ``out`` (N,)."""
     for i in range(out.size):
         out[i] += x[i]
+
+
+@part
+def _add_row_product(x: Array, matrix: Array, out: Array) -> None:
+    whole = x.size - x.size % 4
+    for i in range(0, whole, 4):
+        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
+        for j in range(out.size):
+            out[j] = out[j] + a * matrix[i, j] + b * matrix[i + 1, j] + c * matrix[i + 2, j] + d * matrix[i + 3, j]
+    for i in range(whole, x.size):
+        for j in range(out.size):
+            out[j] += x[i] * matrix[i, j]
+
+
+@part
+def add_product(x: Array, matrix: Array, out: Array) -> None:
+    """Add x (N, I) times the matrix (I, J) to ``out`` (N, J), whose rows are contiguous.
+
+    Two rows at a time, so that the matrix is read half as often; each number is summed up in the same order as alone.
+    """
+    n, size = x.shape
+    whole = size - size % 4
+    for r in range(0, n - 1, 2):
+        x1, x2, out1, out2 = x[r], x[r + 1], out[r], out[r + 1]
+        for i in range(0, whole, 4):
+            a1, b1, c1, d1 = x1[i], x1[i + 1], x1[i + 2], x1[i + 3]
+            a2, b2, c2, d2 = x2[i], x2[i + 1], x2[i + 2], x2[i + 3]
+            for j in range(out1.size):
+                a, b, c, d = matrix[i, j], matrix[i + 1, j], matrix[i + 2, j], matrix[i + 3, j]
+                out1[j] = out1[j] + a1 * a + b1 * b + c1 * c + d1 * d
+                out2[j] = out2[j] + a2 * a + b2 * b + c2 * c + d2 * d
+        for i in range(whole, size):
+            for j in range(out1.size):
+                out1[j] += x1[i] * matrix[i, j]
+                out2[j] += x2[i] * matrix[i, j]
+    if n % 2:
+        _add_row_product(x[n - 1], matrix, out[n - 1])
+
+
+@summing_part
+def _pair_back(pair: Array, matrix: Array, sums: Array) -> None:
+    """Set ``sums`` (2, I) to the pair (2, J) times the transposed matrix (I, J)."""
+    zero = pair.dtype.type(0)
+    n, width = matrix.shape
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        a1 = b1 = c1 = d1 = zero
+        a2 = b2 = c2 = d2 = zero
+        for j in range(width):
+            a, b, c, d = matrix[i, j], matrix[i + 1, j], matrix[i + 2, j], matrix[i + 3, j]
+            one, two = pair[0, j], pair[1, j]
+            a1, b1, c1, d1 = a1 + one * a, b1 + one * b, c1 + one * c, d1 + one * d
+            a2, b2, c2, d2 = a2 + two * a, b2 + two * b, c2 + two * c, d2 + two * d
+        sums[0, i], sums[0, i + 1], sums[0, i + 2], sums[0, i + 3] = a1, b1, c1, d1
+        sums[1, i], sums[1, i + 1], sums[1, i + 2], sums[1, i + 3] = a2, b2, c2, d2
+    for i in range(whole, n):
+        a1 = a2 = zero
+        for j in range(width):
+            a1, a2 = a1 + pair[0, j] * matrix[i, j], a2 + pair[1, j] * matrix[i, j]
+        sums[0, i], sums[1, i] = a1, a2
+
+
+@part
+def add_back(grad: Array, matrix: Array, out: Array) -> None:
+    """Add grad (N, J) times the transposed matrix (I, J) to ``out`` (N, I).
+
+    Rows are always taken in pairs, the last one beside whatever was there, so that each is summed by the same code.
+    """
+    n = grad.shape[0]
+    pair, sums = np.zeros((2, matrix.shape[1]), grad.dtype), np.empty((2, matrix.shape[0]), grad.dtype)
+    for r in range(0, n, 2):
+        copy(grad[r], pair[0])
+        if r + 1 < n:
+            copy(grad[r + 1], pair[1])
+        _pair_back(pair, matrix, sums)
+        add(sums[0], out[r])
+        if r + 1 < n:
+            add(sums[1], out[r + 1])
 
 
 @part

@@ -27,14 +27,14 @@ def project(
         out: (K, B, J), filled in.
     """
     n, length, n_dense = dense.shape
-    for b in range(n):
-        for k in range(length):
-            row = out[k, b]
-            copy(bias, row)
-            add_product(dense[b, k], matrix[:n_dense], row)
+    for k in range(length):
+        for b in range(n):
+            copy(bias, out[k, b])
+        add_product(dense[:, k], matrix[:n_dense], out[k])
+        for b in range(n):
             for c in range(offsets.size):
                 if slots[b, k, c] >= 0:
-                    add(matrix[offsets[c] + slots[b, k, c]], row)
+                    add(matrix[offsets[c] + slots[b, k, c]], out[k, b])
 
 
 @kernel
@@ -43,7 +43,7 @@ def product(x: Array, matrix: Array, bias: Array, out: Array) -> None:
     for t in range(out.shape[0]):
         for b in range(out.shape[1]):
             copy(bias, out[t, b])
-            add_product(x[t, b, 0], matrix, out[t, b])
+        add_product(x[t, :, 0], matrix, out[t])
 
 
 @kernel
@@ -52,7 +52,7 @@ def back(grad: Array, matrix: Array, out: Array) -> None:
     for t in range(out.shape[0]):
         for b in range(out.shape[1]):
             fill(out[t, b], 0)
-            add_back(grad[t, b], matrix, out[t, b])
+        add_back(grad[t], matrix, out[t])
 
 
 @kernel

@@ -17,13 +17,13 @@ def forward(
     """See :class:`model.compiled.cells.Kernels`; gates are input, forget, output, candidate, extra is ``tanh(c)``."""
     length, n, width = extra.shape
     scratch = np.empty(3 * width, gates.dtype)
-    for b in range(n):
-        for k in range(length):
+    for k in range(length):
+        add_product(states[k, :, 0], recurrent, gates[k])
+        for b in range(n):
             before, after, gate = states[k, b], states[k + 1, b], gates[k, b]
             if length - k > n_inputs[b]:
                 skip(before, after, gate, extra[k, b])
                 continue
-            add_product(before[0], recurrent, gate)
             sigmoids(gate[: 3 * width], scratch)
             tanhs(gate[3 * width :], scratch)
             squashed = extra[k, b]
@@ -53,9 +53,9 @@ def backward(
     """See :class:`model.compiled.cells.Kernels`."""
     length, n, width = extra.shape
     one = gates.dtype.type(1)
-    for b in range(n):
-        for k in range(length - 1, length - 1 - len(projected), -1):
-            at = k - length + len(projected)
+    for k in range(length - 1, length - 1 - len(projected), -1):
+        at = k - length + len(projected)
+        for b in range(n):
             add(above[at, b], carry[b, 0])
             if length - k > n_inputs[b]:
                 fill(projected[at, b], 0)
@@ -75,4 +75,4 @@ def backward(
                 memory[at, b, u] = change
                 cell[u] = change * keep
             fill(hidden, 0)
-            add_back(grad, recurrent, hidden)
+        add_back(projected[at], recurrent, carry[:, 0])

@@ -17,13 +17,13 @@ def forward(
     """See :class:`model.compiled.cells.Kernels`; the one gate is the candidate, extra is not used."""
     length, n, width = extra.shape
     scratch = np.empty(2 * width, gates.dtype)
-    for b in range(n):
-        for k in range(length):
+    for k in range(length):
+        add_product(states[k, :, 0], recurrent, gates[k])
+        for b in range(n):
             before, after, gate = states[k, b], states[k + 1, b], gates[k, b]
             if length - k > n_inputs[b]:
                 skip(before, after, gate, extra[k, b])
                 continue
-            add_product(before[0], recurrent, gate)
             tanhs(gate, scratch)
             copy(gate, after[0])
             if k < length - 1:
@@ -46,9 +46,9 @@ def backward(
     """See :class:`model.compiled.cells.Kernels`."""
     length, n, width = extra.shape
     one = gates.dtype.type(1)
-    for b in range(n):
-        for k in range(length - 1, length - 1 - len(projected), -1):
-            at = k - length + len(projected)
+    for k in range(length - 1, length - 1 - len(projected), -1):
+        at = k - length + len(projected)
+        for b in range(n):
             add(above[at, b], carry[b, 0])
             if length - k > n_inputs[b]:
                 fill(projected[at, b], 0)
@@ -58,4 +58,4 @@ def backward(
                 memory[at, b, u] = carry[b, 0, u]
                 projected[at, b, u] = carry[b, 0, u] * (one - gates[k, b, u] * gates[k, b, u])
                 carry[b, 0, u] = 0
-            add_back(projected[at, b], recurrent, carry[b, 0])
+        add_back(projected[at], recurrent, carry[:, 0])
