@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.compiled.network import CompiledNetwork, serves
 from model.kernels import PER_STREAM, SINGLES, SLOTS, VALUES, clip, kernel, part
 from model.network import HUBER, Example, Gradient, Network
 from model.parameters import Parameters
@@ -112,6 +113,8 @@ def _learn_rates(
 
 def full_step(network: Network, parameters: Parameters, gradient: Gradient, example: Example) -> Tensor:
     """Change of the memory, (B, L, H), that a rate of one would make."""
+    if isinstance(network, CompiledNetwork) and serves(gradient.memory):
+        return network.full_step(parameters, gradient, example, _DAMPING, _TINY)
     top = gradient.memory[:, -1]  # (B, H)
     along = (top * network.cell.hidden_slope(gradient.tapes[-1])) @ parameters.readout  # (B, O)
     n = network.n_reals
@@ -134,5 +137,7 @@ def bounded(step: Tensor, rates: Floats) -> Tensor:
 
 def apply(network: Network, gradient: Gradient, correction: Tensor, begun: Tensor) -> Tensor:
     """The corrected state, (B, L, S, H); streams that have not ``begun`` (B,) keep theirs."""
+    if isinstance(network, CompiledNetwork) and serves(correction):
+        return network.correct(gradient, correction, begun)
     made = [network.cell.correct(tape, correction[:, i]) for i, tape in enumerate(gradient.tapes)]
     return torch.where(begun[:, None, None, None], torch.stack(made, 1), gradient.last)

@@ -51,19 +51,19 @@ def example_records(spec: ModelSpec, beliefs: np.ndarray, targets: np.ndarray, t
 def to_example(records: np.ndarray, device: torch.device) -> Example:
     """Tensors of the examples; copied, so that redoing computes on the same memory layout as the first time."""
 
-    def tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device=device, dtype=dtype, copy=True)
+    def tensor(array: np.ndarray, kind: type) -> Tensor:
+        return torch.from_numpy(np.array(array, kind, order="C")).to(device)
 
     window = records["window"]
     return Example(
-        start=tensor(window["start"], torch.float32),
-        corrections=tensor(window["corrections"], torch.float32),
-        inputs=Inputs(tensor(window["dense"], torch.float32), tensor(window["slots"], torch.int64)),
-        n_inputs=tensor(records["n_inputs"], torch.int64),
-        from_initial=tensor(records["from_initial"], torch.bool),
-        targets=tensor(records["targets"], torch.float32),
-        target_slots=tensor(records["target_slots"], torch.int64),
-        n_known=tensor(records["n_known"], torch.int64),
+        start=tensor(window["start"], np.float32),
+        corrections=tensor(window["corrections"], np.float32),
+        inputs=Inputs(tensor(window["dense"], np.float32), tensor(window["slots"], np.int64)),
+        n_inputs=tensor(records["n_inputs"], np.int64),
+        from_initial=tensor(records["from_initial"], np.bool_),
+        targets=tensor(records["targets"], np.float32),
+        target_slots=tensor(records["target_slots"], np.int64),
+        n_known=tensor(records["n_known"], np.int64),
     )
 
 

@@ -23,8 +23,10 @@ from model import (
     scoring,
     snapshot,
     timing,
+    warm,
 )
 from model.belief import Beliefs
+from model.compiled.network import CompiledNetwork
 from model.items import NO_TIME, Item, Vocabulary
 from model.network import Example, Gradient, Inputs, Network
 from model.optimiser import Weights
@@ -52,7 +54,8 @@ class Learner:
         version: int = 0,
     ) -> None:
         self.spec = spec
-        self.network = Network(spec, features.n_dense(spec))
+        warm.compile_cell(spec.cell)
+        self.network: Network = CompiledNetwork(spec, features.n_dense(spec))
         self.weights = weights or Weights.around(Parameters.fresh(self.network.layout, spec.seed))
         self.vocabulary = vocabulary or Vocabulary(spec)
         self.version = version
