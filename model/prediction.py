@@ -25,6 +25,8 @@ class Predictions:
         quantiles: At the spec's levels, (B, R, N).
         known: Whether the stream has ever seen a value of the field, (B, R); no prediction without one.
         probabilities: Of all category fields' slots side by side, (B, V).
+        mixed: What the means were mixed of; ``None`` where the network alone made them, or where they are of no one
+            mix, such as those of many paths.
     """
 
     mean: Floats
@@ -32,6 +34,7 @@ class Predictions:
     quantiles: Floats
     known: NDArray[np.bool_]
     probabilities: Floats
+    mixed: experts.Mixed | None = None
 
 
 def predict(
@@ -52,8 +55,10 @@ def predict(
         increments, -features.MAX_OUTPUT, features.MAX_OUTPUT
     )
     known = scale["count"] > 0
+    mixed = None
     if spec.has_experts:
-        mean = np.where(known, experts.mix(records["experts"], mean).mean, mean)
+        mixed = experts.mix(records["experts"], mean)
+        mean = np.where(known, mixed.mean, mean)
     std = scaling.error_scale(scale) * np.sqrt(1 + scale["gap"])
     read = calibration.read(records["quantiles"], np.asarray(spec.quantiles))
     probabilities = [category_probabilities(network, outputs, n_known, j) for j in range(len(network.slices))]
@@ -63,6 +68,7 @@ def predict(
         quantiles=mean[..., None] + std[..., None] * read,
         known=known,
         probabilities=np.concatenate(probabilities, 1) if probabilities else np.zeros((len(records), 0)),
+        mixed=mixed,
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model import opinions
 from model.items import Vocabulary
 from model.prediction import Predictions
 from model.scoring import Scores
@@ -23,8 +25,19 @@ def results(
     version: int,
     scores: Scores,
     predictions: Predictions,
+    with_experts: Sequence[bool] | None = None,
 ) -> list[dict[str, Any]]:
-    """Sequence, score and prediction of each stream, (B,)."""
+    """Sequence, score and prediction of each stream, (B,).
+
+    Args:
+        spec: The model's.
+        vocabulary: Names the values of categories.
+        sequence: Of the items, (B,).
+        version: Weights version that made the predictions.
+        scores: Of the items.
+        predictions: Of the next items.
+        with_experts: Of which streams the prediction also says what each expert said, (B,); ``None`` for none.
+    """
     return [
         {
             "sequence": int(sequence[i]),
@@ -32,7 +45,9 @@ def results(
             "prediction": {
                 "sequence": int(sequence[i]) + 1,
                 "weights_version": version,
-                "fields": fields(spec, vocabulary, predictions, i),
+                "fields": fields(
+                    spec, vocabulary, predictions, i, with_experts=with_experts is not None and with_experts[i]
+                ),
             },
         }
         for i in range(len(sequence))
@@ -58,8 +73,13 @@ def score(spec: ModelSpec, scores: Scores, i: int) -> dict[str, Any] | None:
     return {"nll": float(scores.nll[i]), "anomaly": float(scores.anomaly[i]), "fields": in_order(spec, found)}
 
 
-def fields(spec: ModelSpec, vocabulary: Vocabulary, predictions: Predictions, i: int) -> dict[str, Any]:
-    """What is predicted of each field of stream ``i``; ``None`` for a real field that was never seen."""
+def fields(
+    spec: ModelSpec, vocabulary: Vocabulary, predictions: Predictions, i: int, *, with_experts: bool = False
+) -> dict[str, Any]:
+    """What is predicted of each field of stream ``i``; ``None`` for a real field that was never seen.
+
+    ``with_experts`` adds what each expert said.
+    """
     found: dict[str, Any] = {}
     for j, field in enumerate(spec.reals):
         found[field.name] = None
@@ -70,9 +90,12 @@ def fields(spec: ModelSpec, vocabulary: Vocabulary, predictions: Predictions, i:
                 "std": float(predictions.std[i, j]),
                 "quantiles": {str(level): value for level, value in levels},
             }
+            if with_experts:
+                found[field.name]["experts"] = opinions.of_real(predictions, i, j)
     at = 0
     for j, field in enumerate(spec.categories):
-        found[field.name] = category(vocabulary.values[j], predictions.probabilities[i, at : at + field.n_slots])
+        sent = category(vocabulary.values[j], predictions.probabilities[i, at : at + field.n_slots])
+        found[field.name] = {**sent, "experts": opinions.of_category(sent)} if with_experts else sent
         at += field.n_slots
     return in_order(spec, found)
 

@@ -39,12 +39,30 @@ class Score(BaseModel):
     fields: dict[str, RealScore | CategoryScore] = Field(description="By field; missing values have no score.")
 
 
+class RealExpert(BaseModel):
+    """What one expert said of a real field."""
+
+    mean: float
+    weight: float = Field(description="Its share in the mix; those of all experts add up to 1.")
+
+
+class CategoryExpert(BaseModel):
+    """What one expert said of a category."""
+
+    weight: float = Field(description="Its share in the mix; those of all experts add up to 1.")
+    top: str | None
+    probabilities: dict[str, float]
+
+
 class RealPrediction(BaseModel):
     """The distribution predicted for a real field."""
 
     mean: float
     std: float = Field(description="Standard deviation.")
     quantiles: dict[str, float] = Field(description="By level.")
+    experts: dict[str, RealExpert] | None = Field(
+        None, description="By name, `network` among them; there only with `experts=true`."
+    )
 
 
 class CategoryPrediction(BaseModel):
@@ -52,6 +70,9 @@ class CategoryPrediction(BaseModel):
 
     top: str | None = Field(description="The most likely value; `null` before any is known.")
     probabilities: dict[str, float] = Field(description="Of the most likely ten values.")
+    experts: dict[str, CategoryExpert] | None = Field(
+        None, description="By name, `network` among them; there only with `experts=true`."
+    )
 
 
 class Forecast(BaseModel):

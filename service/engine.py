@@ -102,11 +102,14 @@ class Engine:
         """Most streams in a batch: the setting, less where beliefs are large."""
         return max(1, min(self._max_batch, MAX_BATCH_BYTES // belief_dtype(self.spec).itemsize))
 
-    async def submit(self, observations: Sequence[Observation | ServiceError]) -> list[Answer]:
+    async def submit(
+        self, observations: Sequence[Observation | ServiceError], *, experts: bool = False
+    ) -> list[Answer]:
         """Learn a frame of observations; return an answer for each, in order.
 
         Args:
             observations: Several of one stream are learned in their order. An error takes its place unchanged.
+            experts: Whether the predictions are to say what each expert said.
 
         Raises:
             Overloaded: If the queue has no room for them; none was taken.
@@ -115,7 +118,7 @@ class Engine:
         """
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
-        frame = Frame(len(observations), asyncio.get_running_loop().create_future())
+        frame = Frame(len(observations), asyncio.get_running_loop().create_future(), experts=experts)
         entries, now_s = [], time.perf_counter()
         for place, observation in enumerate(observations):
             if isinstance(observation, ServiceError):

@@ -3,7 +3,7 @@
 Pure functions on records of B streams, as :mod:`model.scaling` is.
 """
 
-from model.experts.experts import Mixed, experts_dtype, forecasts, fresh, mix, observe
+from model.experts.experts import Mixed, experts_dtype, forecasts, fresh, mix, observe, pending
 from model.experts.records import EXPERTS
 
-__all__ = ["EXPERTS", "Mixed", "experts_dtype", "forecasts", "fresh", "mix", "observe"]
+__all__ = ["EXPERTS", "Mixed", "experts_dtype", "forecasts", "fresh", "mix", "observe", "pending"]

@@ -267,3 +267,18 @@ def test_address_without_scheme_is_refused() -> None:
     """Before anything is sent."""
     with pytest.raises(ValueError, match="http://"):
         Client("localhost:8000")
+
+
+def test_experts_are_told_when_asked(model: Model) -> None:
+    """A reply, a request of many and a prediction name each expert with its weight; unasked they name none."""
+    stream, item = model.stream("s"), {"temperature": 61.5, "state": "idle"}
+    assert stream.observe(item).prediction.real("temperature").experts == {}
+    told = stream.observe(item, experts=True).prediction
+    warmth, state = told.real("temperature"), told.category("state")
+    assert sum(expert.weight for expert in warmth.experts.values()) == pytest.approx(1)
+    assert sum(expert.weight * expert.mean for expert in warmth.experts.values()) == pytest.approx(warmth.mean)
+    assert state.experts["network"].probabilities.keys() == state.probabilities.keys()
+    assert stream.predict(experts=True).steps[0].real("temperature") == warmth
+    assert stream.predict().steps[0].real("temperature").experts == {}
+    (reply,) = model.observe_many([("s", item)], experts=True)
+    assert set(reply.prediction.real("temperature").experts) == set(warmth.experts)

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from stepahead.errors import BadAnswer, StepaheadError, error_class
 from stepahead.types import (
+    CategoryExpert,
     CategoryPrediction,
     CategoryScore,
     FieldPrediction,
@@ -23,6 +24,7 @@ from stepahead.types import (
     Forecast,
     ModelInfo,
     Prediction,
+    RealExpert,
     RealPrediction,
     RealScore,
     Reply,
@@ -223,10 +225,18 @@ def _prediction(data: Mapping[str, Any], weights_version: int | None = None) -> 
         if entry is None:
             continue
         if "probabilities" in entry:
-            fields[name] = CategoryPrediction(entry.get("top"), dict(entry["probabilities"]))
+            said = {
+                expert: CategoryExpert(float(e["weight"]), e.get("top"), dict(e["probabilities"]))
+                for expert, e in (entry.get("experts") or {}).items()
+            }
+            fields[name] = CategoryPrediction(entry.get("top"), dict(entry["probabilities"]), said)
         elif entry.get("mean") is not None:
             quantiles = {float(level): float(value) for level, value in (entry.get("quantiles") or {}).items()}
-            fields[name] = RealPrediction(float(entry["mean"]), _optional(float, entry.get("std")), quantiles)
+            by = {
+                expert: RealExpert(float(e["mean"]), float(e["weight"]))
+                for expert, e in (entry.get("experts") or {}).items()
+            }
+            fields[name] = RealPrediction(float(entry["mean"]), _optional(float, entry.get("std")), quantiles, by)
     return Prediction(int(data["sequence"]), _optional(int, data.get("weights_version", weights_version)), fields)
 
 

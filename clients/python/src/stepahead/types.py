@@ -56,6 +56,34 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class RealExpert:
+    """What one expert said of a real field.
+
+    Args:
+        mean: Expected value, in the field's unit.
+        weight: Its share in the mix; those of all experts add up to 1.
+    """
+
+    mean: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryExpert:
+    """What one expert said of a category.
+
+    Args:
+        weight: Its share in the mix; those of all experts add up to 1.
+        top: The most likely value; ``None`` before any is known.
+        probabilities: Value to probability; for a large vocabulary only the most likely values.
+    """
+
+    weight: float
+    top: str | None
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class RealPrediction:
     """What a real field's next value will be, in the field's unit.
 
@@ -63,11 +91,13 @@ class RealPrediction:
         mean: Expected value.
         std: Standard deviation.
         quantiles: Level to value.
+        experts: What each expert and the network alone (``network``) said; empty unless it was asked for.
     """
 
     mean: float
     std: float | None = None
     quantiles: dict[float, float] = field(default_factory=dict)
+    experts: dict[str, RealExpert] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +107,12 @@ class CategoryPrediction:
     Args:
         top: The most likely value; ``None`` before any is known.
         probabilities: Value to probability; for a large vocabulary only the most likely values.
+        experts: What each expert and the network alone (``network``) said; empty unless it was asked for.
     """
 
     top: str | None
     probabilities: dict[str, float]
+    experts: dict[str, CategoryExpert] = field(default_factory=dict)
 
 
 FieldPrediction = RealPrediction | CategoryPrediction
