@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration, codec, experts, features, scaling, surprise
+from model import calibration, codec, drift, experts, features, scaling, surprise
 from model.cells import CELLS
 from model.items import NO_TIME
 from model.spec import Layout, ModelSpec
@@ -32,7 +32,7 @@ def belief_dtype(spec: ModelSpec) -> np.dtype[np.void]:
     - ``pending``, ``probabilities`` (V,), ``n_known`` (C,): the prediction that was sent and awaits its item, and the
       values known when it was made. ``quantiles`` (R, Q): of standardised errors.
     - ``experts``: what forecasts beside the network, see :mod:`model.experts`; not there if the spec has none.
-    - ``tally``: sums for the summary. ``surprises``: histogram of past surprise.
+    - ``tally``: sums for the summary. ``surprises``: histogram of past surprise. ``drift``: see :mod:`model.drift`.
     """
     return _belief_dtype(spec.layout, features.n_dense(spec))
 
@@ -69,6 +69,7 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("curvature", np.float64),
         ("pending", np.dtype(pending)),
         ("tally", np.dtype(tally)),
+        ("drift", drift.drift_dtype(n_r + n_c)),
         *([("experts", experts.experts_dtype(n_r))] if layout.has_experts else []),
         # Four-byte parts come last, so that every part is aligned and no byte is left undefined.
         ("probabilities", np.float32, (n_v,)),

@@ -14,6 +14,7 @@ from torch import Tensor
 from model import (
     codec,
     correction,
+    drift,
     examples,
     experts,
     features,
@@ -238,6 +239,7 @@ class Learner:
         records["origin"], records["unit"] = scale["value"], scaling.increment_scale(scale)
         error = (observed.values - records["origin"]) / records["unit"] - records["outputs"][:, : self.network.n_reals]
         scoring.take_in(records, scores, observed.slots)
+        drift.observe(records, scores.error, records["unit"], scores.category_nll)
         old_scale = scale.copy()
         stand_in = scaling.bound(scale, records["pending"]["mean"])
         scaling.observe(scale, observed.values, stand_in, scores.error)

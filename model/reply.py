@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model import opinions
+from model import drift, opinions
 from model.items import Vocabulary
 from model.prediction import Predictions
 from model.scoring import Scores
 from model.spec import ModelSpec
+
+LEVEL_DIGITS = 4
+"""Decimals that a drift's level is told with."""
 
 MOST_LIKELY = 10
 """Values of a category that a reply names; the score uses the whole distribution."""
@@ -25,6 +28,7 @@ def results(
     version: int,
     scores: Scores,
     predictions: Predictions,
+    drifts: np.ndarray,
     with_experts: Sequence[bool] | None = None,
 ) -> list[dict[str, Any]]:
     """Sequence, score and prediction of each stream, (B,).
@@ -36,12 +40,13 @@ def results(
         version: Weights version that made the predictions.
         scores: Of the items.
         predictions: Of the next items.
+        drifts: Records of :mod:`model.drift` after the items, (B,).
         with_experts: Of which streams the prediction also says what each expert said, (B,); ``None`` for none.
     """
     return [
         {
             "sequence": int(sequence[i]),
-            "score": score(spec, scores, i),
+            "score": score(spec, scores, drifts[i], i),
             "prediction": {
                 "sequence": int(sequence[i]) + 1,
                 "weights_version": version,
@@ -54,8 +59,11 @@ def results(
     ]
 
 
-def score(spec: ModelSpec, scores: Scores, i: int) -> dict[str, Any] | None:
-    """Score of stream ``i``; ``None`` where nothing was predicted or nothing observed. Names observed fields only."""
+def score(spec: ModelSpec, scores: Scores, drifted: np.void, i: int) -> dict[str, Any] | None:
+    """Score of stream ``i``; ``None`` where nothing was predicted or nothing observed. Names observed fields only.
+
+    ``drifted`` is the stream's record of :mod:`model.drift` after the item.
+    """
     if not scores.scored[i]:
         return None
     interval = len(spec.quantiles) > 1
@@ -70,7 +78,22 @@ def score(spec: ModelSpec, scores: Scores, i: int) -> dict[str, Any] | None:
     for j, field in enumerate(spec.categories):
         if scores.rank[i, j]:
             found[field.name] = {"nll": float(scores.category_nll[i, j]), "rank": int(scores.rank[i, j])}
-    return {"nll": float(scores.nll[i]), "anomaly": float(scores.anomaly[i]), "fields": in_order(spec, found)}
+    return {
+        "nll": float(scores.nll[i]),
+        "anomaly": float(scores.anomaly[i]),
+        "drift": drift_signal(spec, drifted),
+        "fields": in_order(spec, found),
+    }
+
+
+def drift_signal(spec: ModelSpec, drifted: np.void) -> dict[str, Any]:
+    """Whether the stream drifts, how near the nearest field is to drift, and which fields drift."""
+    drifting = {f.name: now for f, now in zip((*spec.reals, *spec.categories), drift.drifting(drifted), strict=True)}
+    return {
+        "drifting": any(drifting.values()),
+        "level": round(float(drift.level(drifted).max()), LEVEL_DIGITS),
+        "fields": [field.name for field in spec.fields if drifting[field.name]],
+    }
 
 
 def fields(

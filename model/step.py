@@ -76,5 +76,12 @@ class Step:
     def render(self, with_experts: Sequence[bool] | None = None) -> list[dict[str, Any]]:
         """The results; those of the streams so marked, (B,), also say what each expert said."""
         return reply.results(
-            self.spec, self.vocabulary, self.beliefs.sequence, self.version, self.scores, self.predictions, with_experts
+            self.spec,
+            self.vocabulary,
+            self.beliefs.sequence,
+            self.version,
+            self.scores,
+            self.predictions,
+            self.beliefs.records["drift"],
+            with_experts,
         )

@@ -31,11 +31,30 @@ class CategoryScore(BaseModel):
     rank: int = Field(description="The observed value's rank among the predicted ones; 1 if it was the most likely.")
 
 
+class Drift(BaseModel):
+    """Whether the stream's predictions have become worse than they used to be, lastingly; after this item."""
+
+    drifting: bool = Field(description="Begins at `level` 1, ends once the level has stayed below .25 for 20 items.")
+    level: float = Field(
+        description="How near the nearest field is to drift: 0 for not at all, 1 for drift, at most 2."
+    )
+    fields: list[str] = Field(description="Those that drift.")
+
+
+class StreamDrift(Drift):
+    """The drift signal of a stream, and its past."""
+
+    count: int = Field(description="How often drift began.")
+    since: int | None = Field(description="The sequence at which the present drift began; `null` without one.")
+    last: int | None = Field(description="The sequence at which the last drift began; `null` before any.")
+
+
 class Score(BaseModel):
     """How good the prediction was that awaited this item, taken before anything was learned from it."""
 
     nll: float = Field(description="Negative log likelihood of the item, in nats.")
     anomaly: float = Field(description="The share of this stream's past items that were less surprising, 0 to 1.")
+    drift: Drift
     fields: dict[str, RealScore | CategoryScore] = Field(description="By field; missing values have no score.")
 
 
@@ -103,6 +122,7 @@ class Reply(BaseModel):
                     "score": {
                         "nll": 1.31,
                         "anomaly": 0.12,
+                        "drift": {"drifting": False, "level": 0.04, "fields": []},
                         "fields": {
                             "load": {"error": 0.4, "crps": 0.21, "covered": True},
                             "state": {"nll": 0.22, "rank": 1},
@@ -168,6 +188,7 @@ class StreamSummary(BaseModel):
     sequence: int = Field(description="Of the last applied item.")
     items: int = Field(description="How many were applied.")
     weights_version: int = Field(description="Weight updates that had gone into its pending prediction.")
+    drift: StreamDrift
     created_at: str = Field(description="When its first item was applied.", examples=["2026-01-01T10:00:00Z"])
     updated_at: str = Field(description="When its last item was applied.", examples=["2026-01-01T10:05:00Z"])
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from model.belief import belief_dtype
+from model.drift import n_begun
 from model.items import parse_item
 from model.learner import Learner
 from model.spec import ModelSpec
@@ -80,6 +81,7 @@ class Engine:
             UnknownModel: If there is no such model.
         """
         await self._recover()
+        self._metrics.drifts.labels(self.model)  # there from the start, at 0
         self._loop = asyncio.create_task(self._run(), name=f"engine {self.model}")
 
     @property
@@ -232,6 +234,7 @@ class Engine:
                 raise
         else:
             self._weights.count(step.redo)
+            metrics.drifts.labels(self.model).inc(n_begun(step.beliefs.records))
             for entry, change in zip(todo.entries, changes, strict=True):
                 entry.resolve(change.reply)
             self._observe(todo.entries)

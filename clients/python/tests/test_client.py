@@ -76,6 +76,8 @@ def test_observe_numbers_scores_and_predicts(client: Client, model: Model) -> No
     assert first.score is None
     assert second.score is not None
     assert set(second.score.fields) == {"temperature"}
+    assert second.score.drift is not None
+    assert (second.score.drift.drifting, second.score.drift.level, second.score.drift.fields) == (False, 0, ())
     assert second.score["temperature"].error == pytest.approx(62 - first.prediction["temperature"].mean)
     assert first.prediction["activity"].top == "heat"
     with Client(str(client._http.base_url)) as other:
@@ -100,6 +102,8 @@ def test_stream_can_be_looked_at(model: Model) -> None:
         stream.observe(temperature=celsius, state="busy")
     summary, forecast, belief = stream.summary(), stream.predict(horizon=4), stream.belief()
     assert (summary.sequence, summary.items) == (3, 3)
+    assert summary.drift is not None
+    assert (summary.drift.drifting, summary.drift.count, summary.drift.since) == (False, 0, None)
     assert summary.persistence_rmse == pytest.approx(1.0)
     assert summary.fields["temperature"].scored == 2
     assert summary.created_at is not None

@@ -19,6 +19,7 @@ from stepahead.types import (
     CategoryExpert,
     CategoryPrediction,
     CategoryScore,
+    Drift,
     FieldPrediction,
     FieldSummary,
     Forecast,
@@ -182,6 +183,7 @@ def summary(data: Mapping[str, Any]) -> StreamSummary:
         persistence_rmse=_optional(float, data.get("persistence_rmse")),
         coverage=_optional(float, data.get("coverage")),
         fields={name: _field_summary(entry) for name, entry in (data.get("fields") or {}).items()},
+        drift=_optional(_drift, data.get("drift")),
         created_at=_optional(_time, data.get("created_at")),
         updated_at=_optional(_time, data.get("updated_at")),
     )
@@ -216,7 +218,17 @@ def _score(data: Mapping[str, Any]) -> Score:
             fields[name] = RealScore(float(entry["error"]), _optional(float, entry.get("crps")), entry.get("covered"))
         elif entry.get("nll") is not None:
             fields[name] = CategoryScore(float(entry["nll"]), _optional(int, entry.get("rank")))
-    return Score(_optional(float, data.get("nll")), _optional(float, data.get("anomaly")), fields)
+    nll, anomaly = (_optional(float, data.get(name)) for name in ("nll", "anomaly"))
+    return Score(nll, anomaly, fields, _optional(_drift, data.get("drift")))
+
+
+def _drift(data: Mapping[str, Any]) -> Drift:
+    return Drift(
+        drifting=bool(data["drifting"]),
+        level=_optional(float, data.get("level")),
+        fields=tuple(data.get("fields") or ()),
+        **{name: _optional(int, data.get(name)) for name in ("count", "since", "last")},
+    )
 
 
 def _prediction(data: Mapping[str, Any], weights_version: int | None = None) -> Prediction:

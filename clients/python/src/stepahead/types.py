@@ -37,6 +37,27 @@ class CategoryScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """Whether a stream's predictions have become worse than they used to be, lastingly.
+
+    Args:
+        drifting: Whether they have.
+        level: How near the nearest field is to drift: 0 for not at all, 1 for drift.
+        fields: Those that drift.
+        count: How often drift began; only in a summary.
+        since: Sequence at which the present drift began; only in a summary, ``None`` without one.
+        last: Sequence at which the last drift began; only in a summary, ``None`` before any.
+    """
+
+    drifting: bool
+    level: float | None = None
+    fields: tuple[str, ...] = ()
+    count: int | None = None
+    since: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """How good the awaited prediction was, taken before anything was learned from the truth.
 
@@ -44,11 +65,13 @@ class Score:
         nll: Of the whole item, in nats.
         anomaly: Share of this stream's past items that were less surprising, 0 to 1.
         fields: By field name; a field that was missing has none.
+        drift: After this item; ``None`` where the server does not say.
     """
 
     nll: float | None
     anomaly: float | None
     fields: dict[str, RealScore | CategoryScore]
+    drift: Drift | None = None
 
     def __getitem__(self, name: str) -> Any:
         """The field's :class:`RealScore` or :class:`CategoryScore`."""
@@ -237,6 +260,7 @@ class StreamSummary:
         persistence_rmse: The same for predicting that nothing changes.
         coverage: Share of all real values that lay between the outermost quantiles.
         fields: The same by field name.
+        drift: Whether the stream drifts, and when it did; ``None`` where the server does not say.
         created_at: Of the first item.
         updated_at: Of the last item.
     """
@@ -250,6 +274,7 @@ class StreamSummary:
     persistence_rmse: float | None = None
     coverage: float | None = None
     fields: dict[str, FieldSummary] = field(default_factory=dict)
+    drift: Drift | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
