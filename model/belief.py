@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration, codec, drift, experts, features, scaling, surprise
+from model import calibration, codec, drift, experts, features, scaling, student, surprise
 from model.cells import CELLS
 from model.items import NO_TIME
 from model.spec import Layout, ModelSpec
@@ -33,6 +33,7 @@ def belief_dtype(spec: ModelSpec) -> np.dtype[np.void]:
       values known when it was made. ``quantiles`` (R, Q): of standardised errors.
     - ``experts``: what forecasts beside the network, see :mod:`model.experts`; not there if the spec has none.
     - ``tally``: sums for the summary. ``surprises``: histogram of past surprise. ``drift``: see :mod:`model.drift`.
+    - ``tails``: how well degrees of freedom fit, see :mod:`model.student`; ``degrees`` (R,): of what is pending.
     """
     return _belief_dtype(spec.layout, features.n_dense(spec))
 
@@ -49,7 +50,7 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("slots", np.int32, (layout.window, n_c)),
     ]
     pending = [
-        *((name, np.float64, (n_r,)) for name in ("mean", "std", "low", "high")),
+        *((name, np.float64, (n_r,)) for name in ("mean", "std", "degrees", "low", "high")),
         ("weights_version", np.int64),
     ]
     tally = [
@@ -70,6 +71,7 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("pending", np.dtype(pending)),
         ("tally", np.dtype(tally)),
         ("drift", drift.drift_dtype(n_r + n_c)),
+        ("tails", student.tails_dtype(n_r)),
         *([("experts", experts.experts_dtype(n_r))] if layout.has_experts else []),
         # Four-byte parts come last, so that every part is aligned and no byte is left undefined.
         ("probabilities", np.float32, (n_v,)),

@@ -1,4 +1,4 @@
-"""What is predicted of a field, and how good it was: log score, CRPS, rank."""
+"""What is predicted of a field, and how good it was: log score, CRPS, rank. Heavy tails are in :mod:`model.student`."""
 
 from __future__ import annotations
 

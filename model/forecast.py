@@ -74,6 +74,7 @@ def pending(learner: Learner, beliefs: Beliefs) -> Predictions:
         quantiles=mean[..., None] + std[..., None] * calibration.read(beliefs.records["quantiles"], levels),
         known=beliefs.records["scale"]["count"] > 0,
         probabilities=beliefs.records["probabilities"].astype(np.float64),
+        degrees=kept["degrees"],
         mixed=opinions.kept(beliefs.records),
     )
 

@@ -23,6 +23,7 @@ from model import (
     scaling,
     scoring,
     snapshot,
+    student,
     timing,
 )
 from model.belief import Beliefs
@@ -239,6 +240,7 @@ class Learner:
         records["origin"], records["unit"] = scale["value"], scaling.increment_scale(scale)
         error = (observed.values - records["origin"]) / records["unit"] - records["outputs"][:, : self.network.n_reals]
         scoring.take_in(records, scores, observed.slots)
+        student.observe(records, scores.error)
         drift.observe(records, scores.error, records["unit"], scores.category_nll)
         old_scale = scale.copy()
         stand_in = scaling.bound(scale, records["pending"]["mean"])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model import calibration, distribution, experts, features, scaling
+from model import calibration, distribution, experts, features, scaling, student
 from model.network import Network
 from model.spec import ModelSpec
 
@@ -25,6 +25,7 @@ class Predictions:
         quantiles: At the spec's levels, (B, R, N).
         known: Whether the stream has ever seen a value of the field, (B, R); no prediction without one.
         probabilities: Of all category fields' slots side by side, (B, V).
+        degrees: Of freedom, (B, R), 0 for a normal distribution; ``None`` where the distribution is of no one shape.
         mixed: What the means were mixed of; ``None`` where the network alone made them, or where they are of no one
             mix, such as those of many paths.
     """
@@ -34,6 +35,7 @@ class Predictions:
     quantiles: Floats
     known: NDArray[np.bool_]
     probabilities: Floats
+    degrees: Floats | None = None
     mixed: experts.Mixed | None = None
 
 
@@ -68,6 +70,7 @@ def predict(
         quantiles=mean[..., None] + std[..., None] * read,
         known=known,
         probabilities=np.concatenate(probabilities, 1) if probabilities else np.zeros((len(records), 0)),
+        degrees=student.choose(records) if spec.tails == "student" else np.zeros(mean.shape),
         mixed=mixed,
     )
 
@@ -90,6 +93,7 @@ def await_item(records: np.ndarray, predictions: Predictions, n_known: NDArray[n
     """Keep the predictions as pending; ``records`` is changed."""
     pending = records["pending"]
     pending["mean"], pending["std"] = predictions.mean, predictions.std
+    pending["degrees"] = 0.0 if predictions.degrees is None else predictions.degrees
     pending["low"], pending["high"] = predictions.quantiles[..., 0], predictions.quantiles[..., -1]
     records["probabilities"] = predictions.probabilities
     records["n_known"] = n_known

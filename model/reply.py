@@ -113,6 +113,9 @@ def fields(
                 "std": float(predictions.std[i, j]),
                 "quantiles": {str(level): value for level, value in levels},
             }
+            degrees = None if predictions.degrees is None else int(predictions.degrees[i, j])
+            if degrees or (degrees is not None and spec.tails == "student"):
+                found[field.name]["degrees_of_freedom"] = degrees or None
             if with_experts:
                 found[field.name]["experts"] = opinions.of_real(predictions, i, j)
     at = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration, distribution, scaling, surprise
+from model import calibration, distribution, scaling, student, surprise
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -56,7 +56,8 @@ def score(records: np.ndarray, values: Floats, slots: NDArray[np.int64], slices:
     known = predicted & (scale["count"] > 0) & ~np.isnan(values)
     error = np.where(known, values - pending["mean"], np.nan)
     std = np.where(pending["std"] > 0, pending["std"], 1.0)
-    real_nll = distribution.normal_nll(error, std)
+    real_nll, crps = distribution.normal_nll(error, std), distribution.normal_crps(error, std)
+    student.rescore(error, std, pending["degrees"], real_nll, crps)
 
     category_nll = np.full(slots.shape, np.nan)
     rank = np.zeros(slots.shape, np.int64)
@@ -75,7 +76,7 @@ def score(records: np.ndarray, values: Floats, slots: NDArray[np.int64], slices:
         nll=np.nansum(real_nll, axis=1) + categories,
         anomaly=surprise.share_below(records["surprises"], surprises),
         error=error,
-        crps=distribution.normal_crps(error, std),
+        crps=crps,
         covered=(values >= pending["low"]) & (values <= pending["high"]),
         persistence_error=np.where(known, values - scale["observed"], np.nan),
         category_nll=category_nll,

@@ -248,7 +248,13 @@ def _prediction(data: Mapping[str, Any], weights_version: int | None = None) -> 
                 expert: RealExpert(float(e["mean"]), float(e["weight"]))
                 for expert, e in (entry.get("experts") or {}).items()
             }
-            fields[name] = RealPrediction(float(entry["mean"]), _optional(float, entry.get("std")), quantiles, by)
+            fields[name] = RealPrediction(
+                float(entry["mean"]),
+                _optional(float, entry.get("std")),
+                quantiles,
+                _optional(int, entry.get("degrees_of_freedom")),
+                by,
+            )
     return Prediction(int(data["sequence"]), _optional(int, data.get("weights_version", weights_version)), fields)
 
 

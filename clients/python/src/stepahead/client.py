@@ -98,7 +98,9 @@ class Client:
         return self._run(self._core.models())
 
     def update_model(self, name: str, **changes: Any) -> ModelInfo:
-        """Change ``learn``, ``learning_rate``, ``quantiles``, ``max_streams`` or ``ttl_s``, from the next item on.
+        """Change ``learn``, ``learning_rate``, ``tails``, ``quantiles``, ``max_streams`` or ``ttl_s``.
+
+        Takes effect from the next item on.
 
         Raises:
             UnknownModel: If there is no such model.

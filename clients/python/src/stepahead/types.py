@@ -114,12 +114,14 @@ class RealPrediction:
         mean: Expected value.
         std: Standard deviation.
         quantiles: Level to value.
+        degrees_of_freedom: Of Student's t with this mean and standard deviation; ``None`` for a normal distribution.
         experts: What each expert and the network alone (``network``) said; empty unless it was asked for.
     """
 
     mean: float
     std: float | None = None
     quantiles: dict[float, float] = field(default_factory=dict)
+    degrees_of_freedom: int | None = None
     experts: dict[str, RealExpert] = field(default_factory=dict)
 
 
