@@ -103,7 +103,7 @@ def follow(learner: Learner, items: list[list[Item]]) -> tuple[list[list[int]], 
         step = learner.step(beliefs, row)
         learner.adopt(step)
         beliefs = step.beliefs
-        now = drift.drifting(beliefs.records["drift"]).any(1)
+        now = drift.which_drift(beliefs.records["drift"]).any(1)
         for b in np.flatnonzero(now != was):
             (began if now[b] else ended)[b].append(t)
         was = now

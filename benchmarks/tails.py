@@ -36,8 +36,9 @@ class Normal:
     def add(self, error: Floats, std: Floats) -> None:
         """Add one item's, (1, R)."""
         std = np.where(std > 0, std, 1.0)
-        self.nll += np.nansum(distribution.normal_nll(error, std), 0)
-        self.crps += np.nansum(distribution.normal_crps(error, std), 0)
+        for j in np.flatnonzero(~np.isnan(error[0])):
+            self.nll[j] += distribution.normal_nll(error[0, j], std[0, j])
+            self.crps[j] += distribution.normal_crps(error[0, j], std[0, j])
 
 
 def run(table: Table, rows: int) -> Iterator[tuple[np.ndarray, Step]]:

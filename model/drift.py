@@ -19,10 +19,10 @@ import math
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import from_dtype, types
+from numba import types
 from numpy.typing import NDArray
 
-from model.experts.kernels import VALUES, fields_of, kernel, part
+from model.kernels import VALUES, fields_of, kernel, part, streams_of
 
 Floats = NDArray[np.float64]
 
@@ -116,7 +116,7 @@ def level(drift: np.ndarray | np.void) -> Floats:
     return np.asarray(drift["fields"]["excess"] / THRESHOLD)
 
 
-def drifting(drift: np.ndarray | np.void) -> NDArray[np.bool_]:
+def which_drift(drift: np.ndarray | np.void) -> NDArray[np.bool_]:
     """Which fields drift, (B, F)."""
     return np.asarray(drift["fields"]["drifting"] > 0)
 
@@ -163,11 +163,10 @@ def _add(field: Field, standardised: float) -> None:
         field.drifting = 1
 
 
-_STREAMS = types.Array(from_dtype(STREAM), 1, "A")
 _SEQUENCES = types.int64[:]
 
 
-@kernel(_STREAMS, fields_of(FIELD), VALUES, VALUES, _SEQUENCES)
+@kernel(streams_of(STREAM), fields_of(FIELD), VALUES, VALUES, _SEQUENCES)
 def _follow(
     streams: np.ndarray, fields: np.ndarray, losses: np.ndarray, floors: np.ndarray, sequence: np.ndarray
 ) -> None:

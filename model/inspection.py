@@ -26,33 +26,34 @@ def summarise(learner: Learner, belief: Beliefs) -> dict[str, Any]:
     """
     record, spec = belief.records[0], learner.spec
     tally = record["tally"]
+    reals, categories = tally["reals"], tally["categories"]
     found: dict[str, Any] = {}
     for j, field in enumerate(spec.reals):
-        n = tally["scored"][j]
+        n = reals["scored"][j]
         found[field.name] = {
             "scored": int(n),
-            "rmse": _root(tally["squares"][j], n),
-            "persistence_rmse": _root(tally["persistence_squares"][j], n),
-            "mae": _mean(tally["absolutes"][j], n),
-            "coverage": _mean(tally["covered"][j], n),
+            "rmse": _root(reals["squares"][j], n),
+            "persistence_rmse": _root(reals["persistence_squares"][j], n),
+            "mae": _mean(reals["absolutes"][j], n),
+            "coverage": _mean(reals["covered"][j], n),
         }
     for j, field in enumerate(spec.categories):
-        n = tally["named"][j]
+        n = categories["named"][j]
         found[field.name] = {
             "scored": int(n),
-            "accuracy": _mean(tally["right"][j], n),
-            "persistence_accuracy": _mean(tally["repeated"][j], n),
-            "bits": _mean(tally["nats"][j] / np.log(2), n),
+            "accuracy": _mean(categories["right"][j], n),
+            "persistence_accuracy": _mean(categories["repeated"][j], n),
+            "bits": _mean(categories["nats"][j] / np.log(2), n),
         }
-    n_real = tally["scored"].sum()
+    n_real = reals["scored"].sum()
     return {
         "sequence": int(record["sequence"]),
         "items": int(record["sequence"]),
-        "weights_version": int(record["pending"]["weights_version"]),
+        "weights_version": int(record["weights_version"]),
         "nll": _mean(tally["nll"], tally["n_scores"]),
-        "rmse": _root(tally["squares"].sum(), n_real),
-        "persistence_rmse": _root(tally["persistence_squares"].sum(), n_real),
-        "coverage": _mean(tally["covered"].sum(), n_real),
+        "rmse": _root(reals["squares"].sum(), n_real),
+        "persistence_rmse": _root(reals["persistence_squares"].sum(), n_real),
+        "coverage": _mean(reals["covered"].sum(), n_real),
         "drift": _drift(spec, record["drift"]),
         "fields": reply.in_order(spec, found),
     }

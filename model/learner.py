@@ -116,11 +116,11 @@ class Learner:
         changed = updated is not None or any(novel)
         version = self.version + changed
 
-        after = before.copy()
+        after = beliefs.copy().records
         if self.spec.learn.state:
             correction.learn_rate(self.network, after, targets, observed.slots)
         states = self._correct(after, gradient, example)
-        outputs = self._advance(after, weights, states, observed, scores)
+        outputs = self._advance(before, after, weights, states, observed, scores)
         predictions = prediction.predict(self.spec, self.network, after, outputs, vocabulary.n_known)
         prediction.await_item(after, predictions, vocabulary.n_known, version)
         learned = example_records if updated is not None else example_records[:0]
@@ -229,7 +229,13 @@ class Learner:
         return states
 
     def _advance(
-        self, records: np.ndarray, weights: Weights, states: Tensor, observed: Observed, scores: Scores
+        self,
+        before: np.ndarray,
+        records: np.ndarray,
+        weights: Weights,
+        states: Tensor,
+        observed: Observed,
+        scores: Scores,
     ) -> Tensor:
         """Take the items in and advance the state on them; ``records`` is changed.
 
@@ -238,11 +244,9 @@ class Learner:
         """
         scale = records["scale"]
         records["origin"], records["unit"] = scale["value"], scaling.increment_scale(scale)
-        error = (observed.values - records["origin"]) / records["unit"] - records["outputs"][:, : self.network.n_reals]
         scoring.take_in(records, scores, observed.slots)
         student.observe(records, scores.error)
         drift.observe(records, scores.error, records["unit"], scores.category_nll)
-        old_scale = scale.copy()
         stand_in = scaling.bound(scale, records["pending"]["mean"])
         scaling.observe(scale, observed.values, stand_in, scores.error)
         forecast = None
@@ -250,15 +254,7 @@ class Learner:
             experts.observe(records["experts"], observed.values, stand_in)
             forecast = experts.forecasts(records["experts"])[..., experts.EXPERTS.index("regression")]
         timing.tell(records, observed.timestamp_us)
-        dense = features.dense(
-            old_scale,
-            scale,
-            np.where(np.isnan(scores.error), np.nan, error),
-            forecast,
-            scores.category_nll,
-            observed.slots < 0,
-            timing.expected_us(records),
-        )
+        dense = features.dense(before, records, forecast, scores.error, scores.category_nll, observed.slots)
         window = records["window"]
         for name, newest in (("dense", dense), ("slots", observed.new_slots)):
             window[name][:, :-1] = window[name][:, 1:].copy()

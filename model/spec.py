@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 FieldKind = Literal["real", "category"]
 CellKind = Literal["lstm", "gru", "rnn", "fused"]
-ExpertsKind = Literal["all", "none"]
+ExpertsKind = Literal["all", "light", "none"]
 TailsKind = Literal["normal", "student"]
 
 MAX_FIELDS = 64
@@ -100,7 +100,7 @@ class Layout(NamedTuple):
     window: int
     n_reals: int
     n_slots: tuple[int, ...]
-    has_experts: bool
+    experts: ExpertsKind
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ class ModelSpec:
         seed: Of the initial weights.
         learn: What an item changes.
         experts: What forecasts a real field beside the network, and is mixed with it: ``all`` is persistence and a
-            regression, some ten kilobytes per field of a stream; ``none`` leaves the network alone.
+            regression that finds seasons, some ten kilobytes per field of a stream; ``light`` looks for no seasons and
+            takes a quarter of that; ``none`` leaves the network alone.
         tails: The shape of a real field's distribution: ``normal``, or ``student`` for Student's t wherever its tails
             have lately fitted the stream better. Quantiles follow the stream under both.
         quantiles: Levels that a real field's prediction reports, each in (0, 1).
@@ -182,7 +183,7 @@ class ModelSpec:
         """What decides the layout of a belief."""
         n_slots = tuple(f.n_slots for f in self.categories)
         shape = (self.cell, self.hidden, self.layers, self.window)
-        return Layout(*shape, len(self.reals), n_slots, self.has_experts)
+        return Layout(*shape, len(self.reals), n_slots, self.experts if self.has_experts else "none")
 
     @cached_property
     def categories(self) -> tuple[FieldSpec, ...]:

@@ -16,7 +16,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from model.experts.kernels import VALUES, kernel, part
+from model.distribution import normal_crps, normal_nll
+from model.kernels import VALUES, clip, kernel, part
 
 Floats = NDArray[np.float64]
 
@@ -55,20 +56,6 @@ def observe(records: np.ndarray, error: Floats) -> None:
 def choose(records: np.ndarray) -> Floats:
     """Degrees of freedom of the best candidate, (B, R); the normal distribution before there is a better one."""
     return np.asarray(np.array(CANDIDATES, np.float64)[records["tails"]["gains"].argmax(-1)])
-
-
-def rescore(error: Floats, std: Floats, degrees: Floats, nll: Floats, crps: Floats) -> None:
-    """Replace the scores of a normal distribution where another one was sent; ``nll`` and ``crps`` are changed.
-
-    Args:
-        error: Observed minus predicted mean, (B, R); NaN where not scored.
-        std: Standard deviation, above 0, (B, R).
-        degrees: Of freedom, (B, R); ``NORMAL`` where the scores are right as they are.
-        nll: Nats, (B, R).
-        crps: In the error's unit, (B, R).
-    """
-    if degrees.any():
-        _rescore(error, std, degrees, nll, crps)
 
 
 @part
@@ -112,14 +99,20 @@ def _crps(z: float, degrees: float) -> float:
     return scale * (t * _within(t, int(degrees)) + 2 * density * (degrees + t * t) / (degrees - 1) - spread)
 
 
-@kernel(VALUES, VALUES, VALUES, VALUES, VALUES)
-def _rescore(error: np.ndarray, std: np.ndarray, degrees: np.ndarray, nll: np.ndarray, crps: np.ndarray) -> None:
-    for b in range(error.shape[0]):
-        for f in range(error.shape[1]):
-            if degrees[b, f] != NORMAL and not math.isnan(error[b, f]):
-                z = min(max(error[b, f] / std[b, f], -_MOST), _MOST)
-                nll[b, f] = math.log(std[b, f]) - _log_density(z, degrees[b, f])
-                crps[b, f] = std[b, f] * _crps(z, degrees[b, f])
+@part
+def nll(error: float, std: float, degrees: float) -> float:
+    """Nats of an error under a distribution of this standard deviation; ``NORMAL`` degrees for a normal one."""
+    if degrees == NORMAL:
+        return normal_nll(error, std)
+    return math.log(std) - _log_density(clip(error / std, _MOST), degrees)
+
+
+@part
+def crps(error: float, std: float, degrees: float) -> float:
+    """Continuous ranked probability score, in the error's unit; otherwise as :func:`nll`."""
+    if degrees == NORMAL:
+        return normal_crps(error, std)
+    return std * _crps(clip(error / std, _MOST), degrees)
 
 
 @kernel(_SCORES, VALUES, VALUES)
@@ -127,7 +120,7 @@ def _learn(gains: np.ndarray, error: np.ndarray, std: np.ndarray) -> None:
     for b in range(error.shape[0]):
         for f in range(error.shape[1]):
             if std[b, f] > 0 and not math.isnan(error[b, f]):
-                z = min(max(error[b, f] / std[b, f], -_MOST), _MOST)
+                z = clip(error[b, f] / std[b, f], _MOST)
                 normal = _log_density(z, NORMAL)
                 for k in range(1, gains.shape[2]):
                     gain = _log_density(z, CANDIDATES[k]) - normal

@@ -150,7 +150,7 @@ class ModelSpecIn(Wire):
     experts: ExpertsKind = Field(
         _default("experts"),
         description="What forecasts real fields beside the network and is mixed with it by its recent success: `all`, "
-        "some ten kilobytes per field of a stream, or `none`.",
+        "some ten kilobytes per field of a stream, `light`, a quarter of that without seasons, or `none`.",
     )
     tails: TailsKind = Field(_default("tails"), description=_TAILS)
     quantiles: list[float] = Field(_default("quantiles"), description=_QUANTILES)

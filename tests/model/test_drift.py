@@ -34,7 +34,7 @@ class Followed:
             unit = np.ones((len(row), 1))
             drift.observe(self.records, row[:, None], unit, np.empty((len(row), 0)))
             self.records["sequence"] += 1
-            told.append(drift.drifting(self.records["drift"])[:, 0])
+            told.append(drift.which_drift(self.records["drift"])[:, 0])
         return np.array(told)
 
 
