@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration, codec, experts, features, scaling, scoring, surprise
+from model import calibration, codec, drift, experts, features, scaling, scoring, student, surprise
 from model.cells import CELLS
 from model.items import NO_TIME
 from model.spec import Layout, ModelSpec
@@ -33,7 +33,8 @@ def belief_dtype(spec: ModelSpec) -> np.dtype[np.void]:
       awaits its item, the weights that made it and the values known when it was made.
     - ``quantiles`` (R, Q): of standardised errors.
     - ``experts``: what forecasts beside the network, see :mod:`model.experts`; not there if the spec has none.
-    - ``tally``: sums for the summary. ``surprises``: histogram of past surprise.
+    - ``tally``: sums for the summary. ``surprises``: histogram of past surprise. ``drift``: see :mod:`model.drift`.
+    - ``tails``: how well degrees of freedom fit, see :mod:`model.student`.
     """
     return _belief_dtype(spec.layout, features.n_dense(spec))
 
@@ -67,6 +68,8 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("pending", scoring.PENDING, (n_r,)),
         ("weights_version", np.int64),
         ("tally", np.dtype(tally)),
+        ("drift", drift.drift_dtype(n_r + n_c)),
+        ("tails", student.tails_dtype(n_r)),
         *([("experts", experts.experts_dtype(n_r, experts.SIZES[layout.experts]))] if layout.experts != "none" else []),
         # Four-byte parts come last, so that every part is aligned and no byte is left undefined.
         ("probabilities", np.float32, (n_v,)),

@@ -1,4 +1,4 @@
-"""How good a prediction of a field was, as parts of kernels: log score, CRPS, rank."""
+"""How good a prediction of a field was, as parts of kernels: log score, CRPS, rank; heavy tails are in ``student``."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from model import correction, experts, features, prediction, reply
 from model.belief import Beliefs
 from model.learner import Learner
 from model.network import Inputs
+from model.spec import ModelSpec
 
 
 def summarise(learner: Learner, belief: Beliefs) -> dict[str, Any]:
@@ -20,7 +21,8 @@ def summarise(learner: Learner, belief: Beliefs) -> dict[str, Any]:
 
     ``rmse`` is the root mean squared error over all real fields, in their units, beside that of predicting the last
     value again; ``coverage`` the share of values within the outermost quantiles; ``nll`` the mean per item, nats.
-    Values are ``None`` before there are any.
+    ``drift`` is the signal as in a reply, with how often drift began (``count``), at which sequence the present one did
+    (``since``), and the last one (``last``). Values are ``None`` before there are any.
     """
     record, spec = belief.records[0], learner.spec
     tally = record["tally"]
@@ -52,6 +54,7 @@ def summarise(learner: Learner, belief: Beliefs) -> dict[str, Any]:
         "rmse": _root(reals["squares"].sum(), n_real),
         "persistence_rmse": _root(reals["persistence_squares"].sum(), n_real),
         "coverage": _mean(reals["covered"].sum(), n_real),
+        "drift": _drift(spec, record["drift"]),
         "fields": reply.in_order(spec, found),
     }
 
@@ -112,6 +115,17 @@ def _experts(learner: Learner, record: np.void) -> dict[str, Any]:
             for e, name in enumerate(experts.EXPERTS)
         }
     return found
+
+
+def _drift(spec: ModelSpec, drifted: np.void) -> dict[str, Any]:
+    """The drift signal, how often drift began, and at which sequence the one that there is, and the last one, began."""
+    stream = drifted["stream"]
+    return {
+        **reply.drift_signal(spec, drifted),
+        "count": int(stream["n_drifts"]),
+        "since": int(stream["since"]) or None,
+        "last": int(stream["last"]) or None,
+    }
 
 
 def _decode(learner: Learner, record: np.void, state: Tensor) -> dict[str, Any]:

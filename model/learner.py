@@ -14,6 +14,7 @@ from torch import Tensor
 from model import (
     codec,
     correction,
+    drift,
     examples,
     experts,
     features,
@@ -22,6 +23,7 @@ from model import (
     scaling,
     scoring,
     snapshot,
+    student,
     timing,
     warm,
 )
@@ -246,6 +248,8 @@ class Learner:
         scale = records["scale"]
         records["origin"], records["unit"] = scale["value"], scaling.increment_scale(scale)
         scoring.take_in(records, scores, observed.slots)
+        student.observe(records, scores.error)
+        drift.observe(records, scores.error, records["unit"], scores.category_nll)
         stand_in = scaling.bound(scale, records["pending"]["mean"])
         scaling.observe(scale, observed.values, stand_in, scores.error)
         forecast = None

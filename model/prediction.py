@@ -10,7 +10,7 @@ import torch
 from numba import types
 from numpy.typing import NDArray
 
-from model import calibration, experts
+from model import calibration, experts, student
 from model.distribution import FLOOR
 from model.features import MAX_OUTPUT
 from model.kernels import SINGLES, VALUES, clip, fields_of, kernel
@@ -31,6 +31,9 @@ class Predictions:
         quantiles: At the spec's levels, (B, R, N).
         known: Whether the stream has ever seen a value of the field, (B, R); no prediction without one.
         probabilities: Of all category fields' slots side by side, (B, V).
+        degrees: Of freedom, (B, R), 0 for a normal distribution; ``None`` where the distribution is of no one shape.
+        mixed: What the means were mixed of; ``None`` where the network alone made them, or where they are of no one
+            mix, such as those of many paths.
     """
 
     mean: Floats
@@ -38,6 +41,8 @@ class Predictions:
     quantiles: Floats
     known: NDArray[np.bool_]
     probabilities: Floats
+    degrees: Floats | None = None
+    mixed: experts.Mixed | None = None
 
 
 def predict(
@@ -55,8 +60,10 @@ def predict(
     scale, shape = records["scale"], (len(records), network.n_reals)
     mean, std, known = np.empty(shape), np.empty(shape), np.empty(shape, np.bool_)
     _advance(scale, outputs.cpu().numpy(), mean, std, known)
+    mixed = None
     if spec.has_experts:
-        mean = np.where(known, experts.mix(records["experts"], mean).mean, mean)
+        mixed = experts.mix(records["experts"], mean)
+        mean = np.where(known, mixed.mean, mean)
     read = calibration.read(records["quantiles"], np.asarray(spec.quantiles))
     probabilities = [category_probabilities(network, outputs, n_known, j) for j in range(len(network.slices))]
     return Predictions(
@@ -65,6 +72,8 @@ def predict(
         quantiles=mean[..., None] + std[..., None] * read,
         known=known,
         probabilities=np.concatenate(probabilities, 1) if probabilities else np.empty((len(records), 0)),
+        degrees=student.choose(records) if spec.tails == "student" else np.zeros(mean.shape),
+        mixed=mixed,
     )
 
 
@@ -86,6 +95,7 @@ def await_item(records: np.ndarray, predictions: Predictions, n_known: NDArray[n
     """Keep the predictions as pending; ``records`` is changed."""
     pending = records["pending"]
     pending["mean"], pending["std"] = predictions.mean, predictions.std
+    pending["degrees"] = 0.0 if predictions.degrees is None else predictions.degrees
     pending["low"], pending["high"] = predictions.quantiles[..., 0], predictions.quantiles[..., -1]
     records["probabilities"] = predictions.probabilities
     records["n_known"] = n_known

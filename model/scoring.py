@@ -10,16 +10,17 @@ from numba import types
 from numpy.typing import NDArray
 
 from model.calibration import track
-from model.distribution import FLOOR, normal_crps, normal_nll, rank
+from model.distribution import FLOOR, rank
 from model.kernels import FACTS, ITEMS, PER_STREAM, SINGLES, SLOTS, VALUES, clip, fields_of, kernel, streams_of
 from model.scaling import SCALE, increment_size
+from model.student import crps, nll
 from model.surprise import HISTOGRAMS, count, share_below
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-PENDING = np.dtype([(name, np.float64) for name in ("mean", "std", "low", "high")])
-"""What was sent of a real field: mean, standard deviation, lowest and highest quantile."""
+PENDING = np.dtype([(name, np.float64) for name in ("mean", "std", "degrees", "low", "high")])
+"""What was sent of a real field: mean, standard deviation, degrees of freedom (0 for normal), outermost quantiles."""
 
 REAL_TALLY = np.dtype(
     [(name, np.float64) for name in ("scored", "squares", "absolutes", "persistence_squares", "covered")]
@@ -147,8 +148,8 @@ def _score(
             score.error = value - sent.mean
             score.persistence_error = value - field.observed
             std = sent.std if sent.std > 0 else 1.0
-            score.crps = normal_crps(score.error, std)
-            nats = normal_nll(score.error, std)
+            score.crps = crps(score.error, std, sent.degrees)
+            nats = nll(score.error, std, sent.degrees)
             item.nll += nats
             item.surprise += nats - math.log(increment_size(field))
         for c in range(slots.shape[1]):

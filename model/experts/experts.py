@@ -82,6 +82,10 @@ def mix(experts: np.ndarray, network: Floats) -> Mixed:
     To be called between one :func:`observe` and the next. Where the network's forecast is not finite, the last value
     takes its place.
     """
-    fields = experts["fields"]
-    mixing.combine(fields, network, records.MAX_VALUE)
-    return Mixed(*(np.array(fields[name]) for name in ("mixed", "weights", "forecasts")))
+    mixing.combine(experts["fields"], network, records.MAX_VALUE)
+    return pending(experts)
+
+
+def pending(experts: np.ndarray) -> Mixed:
+    """What was mixed last; to be called after :func:`mix`."""
+    return Mixed(*(np.array(experts["fields"][name]) for name in ("mixed", "weights", "forecasts")))
