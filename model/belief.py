@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model import calibration, codec, drift, experts, features, scaling, scoring, student, surprise
 from model.cells import CELLS
+from model.correction import START
 from model.items import NO_TIME
 from model.spec import Layout, ModelSpec
 
@@ -26,9 +27,11 @@ def belief_dtype(spec: ModelSpec) -> np.dtype[np.void]:
     - ``scale``: see :func:`model.scaling.scaling_dtype`.
     - ``state`` (L, S, H): hidden and cell state after the last item. ``uncorrected`` and ``corrected`` (L, S, H): the
       state that the last item was predicted from, before and after the correction; ``origin`` and ``unit`` (R,): the
-      value and the increment scale it was predicted with. ``slope``, ``curvature``, ``outputs`` (O,) and ``response``
-      (O,): what the correction's rate is learned from, see :mod:`model.correction`. ``window``: what the weight
-      gradient goes back through.
+      value and the increment scale it was predicted with; ``newest`` (D,): the inputs that this state was then
+      advanced on. ``rates``, ``moments``, ``steps``, ``slopes`` (L, H), ``gain``, ``curvature``: what the correction
+      learns, see :mod:`model.correction`.
+    - ``window``: what the weight gradient goes back through; it was never corrected. ``outputs`` and
+      ``corrected_outputs`` (O,): what the network puts out for the next item, from this window and from ``state``.
     - ``pending`` (R,), ``probabilities`` (V,), ``weights_version``, ``n_known`` (C,): the prediction that was sent and
       awaits its item, the weights that made it and the values known when it was made.
     - ``quantiles`` (R, Q): of standardised errors.
@@ -46,7 +49,6 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
     memory = (layout.layers, layout.hidden)
     window = [
         ("start", np.float32, state),
-        ("corrections", np.float32, (layout.window - 1, *memory)),
         ("dense", np.float32, (layout.window, n_dense)),
         ("slots", np.int32, (layout.window, n_c)),
     ]
@@ -63,7 +65,7 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("scale", scaling.scaling_dtype(n_r)),
         ("origin", np.float64, (n_r,)),
         ("unit", np.float64, (n_r,)),
-        ("slope", np.float64),
+        ("gain", np.float64),
         ("curvature", np.float64),
         ("pending", scoring.PENDING, (n_r,)),
         ("weights_version", np.int64),
@@ -79,7 +81,9 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("uncorrected", np.float32, state),
         ("corrected", np.float32, state),
         ("outputs", np.float32, (n_r + n_v,)),
-        ("response", np.float32, (n_r + n_v,)),
+        ("corrected_outputs", np.float32, (n_r + n_v,)),
+        ("newest", np.float32, (n_dense,)),
+        *((name, np.float32, memory) for name in ("rates", "moments", "steps", "slopes")),
         ("window", np.dtype(window)),
         ("quantiles", np.float32, (n_r, len(calibration.LEVELS))),
         ("surprises", np.uint32, (surprise.N_BINS,)),
@@ -97,6 +101,7 @@ def _fresh(dtype: np.dtype[np.void], has_experts: bool) -> bytes:
     records["window"]["slots"] = -1
     records["quantiles"] = calibration.fresh(records["scale"].shape[1])
     scaling.fresh(records["scale"])
+    records["rates"] = START
     if has_experts:
         experts.fresh(records["experts"])
     return records.tobytes()

@@ -3,8 +3,8 @@
 Symbols: B streams, H hidden units, G gates, R recurrent inputs (H, or 2H for ``fused``), S parts of the state.
 
 A state is (B, S, H): part 0 is the hidden state h; part 1, where there is one, the cell state c. The **memory** is the
-part that a belief's correction changes: c where there is one, else h. Each cell's forward step adds the correction
-to the memory it has just computed and derives h from the sum, so that a corrected c reaches h through the output gate.
+part that a belief's correction changes: c where there is one, else h. A cell derives h anew from a corrected c, through
+its output gate.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Tape:
 
     Args:
         before: State before the step, (B, S, H).
-        after: State after the step and its correction, (B, S, H).
+        after: State after the step, (B, S, H).
         gates: Activations in the cell's own order, (B, G*H).
         extra: Whatever else the cell needs again, (B, H).
     """
@@ -96,14 +96,13 @@ class Cell(Protocol):
         """What is multiplied with the recurrent weights, (B, R)."""
         ...
 
-    def forward(self, weights: CellWeights, projected: Tensor, state: Tensor, correction: Tensor | None) -> Tape:
+    def forward(self, weights: CellWeights, projected: Tensor, state: Tensor) -> Tape:
         """Advance the state by one input.
 
         Args:
             weights: The layer's.
             projected: The input times the input weights plus bias, (B, G*H).
             state: (B, S, H); not changed.
-            correction: Added to the new memory, (B, H); ``None`` for none.
         """
         ...
 
@@ -111,8 +110,13 @@ class Cell(Protocol):
         """Gradients of a loss, given its gradient with respect to ``tape.after``, (B, S, H)."""
         ...
 
-    def hidden_slope(self, tape: Tape) -> Tensor:
-        """Derivative of the hidden state with respect to the memory, unit by unit, (B, H)."""
+    def hidden_slope(self, tape: Tape, after: Tensor) -> Tensor:
+        """Derivative of the hidden state with respect to the memory, unit by unit, (B, H).
+
+        Args:
+            tape: Of the step.
+            after: State after it, corrected or not, (B, S, H).
+        """
         ...
 
     def correct(self, tape: Tape, correction: Tensor) -> Tensor:
@@ -130,7 +134,7 @@ class Lstm:
         """The hidden state."""
         return state[:, 0]
 
-    def forward(self, weights: CellWeights, projected: Tensor, state: Tensor, correction: Tensor | None) -> Tape:
+    def forward(self, weights: CellWeights, projected: Tensor, state: Tensor) -> Tape:
         """See :class:`Cell`."""
         width = state.shape[-1]
         gates = torch.addmm(projected, state[:, 0], weights.recurrent)  # (B, 4H): input, forget, output, candidate
@@ -138,8 +142,6 @@ class Lstm:
         gates[:, 3 * width :].tanh_()
         keep, write, read, new = _split(gates, "forget", "input", "output", "candidate")
         memory = torch.addcmul(write * new, keep, state[:, 1])
-        if correction is not None:
-            memory += correction
         squashed = memory.tanh()
         return Tape(state, torch.stack((read * squashed, memory), 1), gates, squashed)
 
@@ -159,9 +161,9 @@ class Lstm:
         )  # (B, 4H)
         return CellGradient(pre, pre, torch.stack((pre @ weights.recurrent.T, memory * keep), 1), memory)
 
-    def hidden_slope(self, tape: Tape) -> Tensor:
+    def hidden_slope(self, tape: Tape, after: Tensor) -> Tensor:
         """``o * (1 - tanh(c)^2)``."""
-        squashed = tape.extra
+        squashed = after[:, 1].tanh()
         return _split(tape.gates, "output")[0] * (1 - squashed * squashed)
 
     def correct(self, tape: Tape, correction: Tensor) -> Tensor:
@@ -181,7 +183,7 @@ class Gru:
         """The hidden state."""
         return state[:, 0]
 
-    def forward(self, weights: CellWeights, projected: Tensor, state: Tensor, correction: Tensor | None) -> Tape:
+    def forward(self, weights: CellWeights, projected: Tensor, state: Tensor) -> Tape:
         """See :class:`Cell`."""
         width = state.shape[-1]
         hidden = state[:, 0]
@@ -192,8 +194,6 @@ class Gru:
         gates[:, 2 * width :] = torch.tanh(projected[:, 2 * width :] + gates[:, :width] * inner)
         update, new = gates[:, width : 2 * width], gates[:, 2 * width :]
         memory = new + update * (hidden - new)
-        if correction is not None:
-            memory = memory + correction
         return Tape(state, memory.unsqueeze(1), gates, inner)
 
     def backward(self, weights: CellWeights, tape: Tape, grad_after: Tensor) -> CellGradient:
@@ -207,9 +207,9 @@ class Gru:
         before = grad * update + recurrent @ weights.recurrent.T
         return CellGradient(torch.cat((grad_reset, grad_update, grad_new), 1), recurrent, before.unsqueeze(1), grad)
 
-    def hidden_slope(self, tape: Tape) -> Tensor:
+    def hidden_slope(self, tape: Tape, after: Tensor) -> Tensor:  # noqa: ARG002  # other cells need it
         """One: the memory is the hidden state."""
-        return torch.ones_like(tape.extra)
+        return torch.ones_like(after[:, 0])
 
     def correct(self, tape: Tape, correction: Tensor) -> Tensor:
         """``h + correction``."""
@@ -226,11 +226,10 @@ class Rnn:
         """The hidden state."""
         return state[:, 0]
 
-    def forward(self, weights: CellWeights, projected: Tensor, state: Tensor, correction: Tensor | None) -> Tape:
+    def forward(self, weights: CellWeights, projected: Tensor, state: Tensor) -> Tape:
         """See :class:`Cell`."""
         new = torch.addmm(projected, state[:, 0], weights.recurrent).tanh_()
-        memory = new if correction is None else new + correction
-        return Tape(state, memory.unsqueeze(1), new, new)
+        return Tape(state, new.unsqueeze(1), new, new)
 
     def backward(self, weights: CellWeights, tape: Tape, grad_after: Tensor) -> CellGradient:
         """See :class:`Cell`."""
@@ -238,9 +237,9 @@ class Rnn:
         pre = grad * (1 - tape.gates * tape.gates)
         return CellGradient(pre, pre, (pre @ weights.recurrent.T).unsqueeze(1), grad)
 
-    def hidden_slope(self, tape: Tape) -> Tensor:
+    def hidden_slope(self, tape: Tape, after: Tensor) -> Tensor:  # noqa: ARG002  # other cells need it
         """One: the memory is the hidden state."""
-        return torch.ones_like(tape.extra)
+        return torch.ones_like(after[:, 0])
 
     def correct(self, tape: Tape, correction: Tensor) -> Tensor:
         """``h + correction``."""
@@ -260,12 +259,10 @@ class Fused:
         """Hidden and cell state side by side."""
         return state.flatten(1)
 
-    def forward(self, weights: CellWeights, projected: Tensor, state: Tensor, correction: Tensor | None) -> Tape:
+    def forward(self, weights: CellWeights, projected: Tensor, state: Tensor) -> Tape:
         """See :class:`Cell`."""
         inner = torch.addmm(projected, state.flatten(1), weights.recurrent).tanh_()  # (B, H)
         memory = torch.addmm(_given(weights.out_bias), inner, _given(weights.out))
-        if correction is not None:
-            memory += correction
         squashed = memory.tanh()
         return Tape(state, torch.stack((squashed, memory), 1), inner, squashed)
 
@@ -277,9 +274,9 @@ class Fused:
         before = (pre @ weights.recurrent.T).view(len(pre), 2, -1)
         return CellGradient(pre, pre, before, memory, inner.T @ memory, memory.sum(0))
 
-    def hidden_slope(self, tape: Tape) -> Tensor:
+    def hidden_slope(self, tape: Tape, after: Tensor) -> Tensor:  # noqa: ARG002  # other cells need it
         """``1 - tanh(c)^2``."""
-        return 1 - tape.extra * tape.extra
+        return 1 - after[:, 0] * after[:, 0]
 
     def correct(self, tape: Tape, correction: Tensor) -> Tensor:
         """``c + correction`` and its tanh."""

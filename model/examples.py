@@ -38,7 +38,7 @@ def example_records(spec: ModelSpec, beliefs: np.ndarray, targets: np.ndarray, t
         target_slots: (B, C); -1 where missing.
     """
     records = np.zeros(len(beliefs), example_dtype(spec))
-    for name in ("start", "corrections", "dense", "slots"):
+    for name in ("start", "dense", "slots"):
         records["window"][name] = beliefs["window"][name]
     _follow(
         *(beliefs["sequence"], spec.window, targets, target_slots),
@@ -57,13 +57,31 @@ def to_example(records: np.ndarray, device: torch.device) -> Example:
     window = records["window"]
     return Example(
         start=tensor(window["start"], np.float32),
-        corrections=tensor(window["corrections"], np.float32),
         inputs=Inputs(tensor(window["dense"], np.float32), tensor(window["slots"], np.int64)),
         n_inputs=tensor(records["n_inputs"], np.int64),
         from_initial=tensor(records["from_initial"], np.bool_),
         targets=tensor(records["targets"], np.float32),
         target_slots=tensor(records["target_slots"], np.int64),
         n_known=tensor(records["n_known"], np.int64),
+    )
+
+
+def newest_example(example: Example, beliefs: np.ndarray) -> Example:
+    """The same items as they follow from the corrected states, (B,): a window of one input.
+
+    Args:
+        example: Made from these beliefs.
+        beliefs: (B,), before the items.
+    """
+    newest = np.ascontiguousarray(beliefs["newest"])[:, None]
+    return Example(
+        start=torch.from_numpy(np.ascontiguousarray(beliefs["corrected"])).to(example.start.device),
+        inputs=Inputs(torch.from_numpy(newest).to(example.start.device), example.inputs.slots[:, -1:].contiguous()),
+        n_inputs=example.n_inputs.clamp_max(1),
+        from_initial=example.n_inputs == 0,
+        targets=example.targets,
+        target_slots=example.target_slots,
+        n_known=example.n_known,
     )
 
 

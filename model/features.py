@@ -44,6 +44,7 @@ def targets(records: np.ndarray, values: Floats) -> Floats:
 def dense(
     before: np.ndarray,
     after: np.ndarray,
+    outputs: NDArray[np.float32],
     forecast: Floats | None,
     error: Floats,
     category_nll: Floats,
@@ -54,6 +55,7 @@ def dense(
     Args:
         before: Beliefs before the item, (B,).
         after: The same, with scale and time after the item; the scale's ``value`` stands in for missing ones.
+        outputs: What the network had put out for the item, (B, O).
         forecast: What the regression says of the next item, (B, R), NaN where nothing; ``None`` without experts.
         error: Observed minus predicted, (B, R); NaN where it was not scored.
         category_nll: Nats of each category field's value under its prediction, (B, C); NaN where unknown.
@@ -67,7 +69,7 @@ def dense(
     n_inputs = _PER_REAL * n_reals + forecast.shape[1] + _PER_CATEGORY * slots.shape[1] + N_CALENDAR
     found = np.empty((n, n_inputs), np.float32)
     _dense(
-        *(before["scale"], before["outputs"], after["scale"], after["timestamp_us"], after["interval_us"]),
+        *(before["scale"], outputs, after["scale"], after["timestamp_us"], after["interval_us"]),
         *(forecast, error, category_nll, slots, found),
     )
     return found

@@ -78,7 +78,7 @@ def inspect(learner: Learner, belief: Beliefs) -> dict[str, Any]:
     )
     window = record["window"]
     newest = Inputs(
-        torch.from_numpy(window["dense"][None, -1:].copy()).to(device),
+        torch.from_numpy(record["newest"][None, None].copy()).to(device),
         torch.from_numpy(window["slots"][None, -1:].astype(np.int64)).to(device),
     )
     tapes = network.advance(parameters, corrected, newest)
@@ -88,14 +88,14 @@ def inspect(learner: Learner, belief: Beliefs) -> dict[str, Any]:
         if name != "candidate"
     }
     made = (corrected - uncorrected)[0, :, -1]
-    rate = float(correction.rate(belief.records)[0]) if learner.spec.learn.state else 0.0
     return {
         "sequence": int(record["sequence"]),
         "hidden": state[0, :, 0].tolist(),
         "cell": state[0, :, 1].tolist() if cell.n_parts > 1 else None,
         "gates": gates,
         "correction": made.tolist(),
-        "correction_rates": torch.full_like(made, rate).tolist(),
+        "correction_rates": (record["rates"] if learner.spec.learn.state else np.zeros_like(record["rates"])).tolist(),
+        "correction_trust": float(correction.trust(belief.records)[0]),
         "experts": _experts(learner, record),
         "observed": _observed(learner, record),
         "before": _decode(learner, record, uncorrected),

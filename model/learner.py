@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -37,6 +36,8 @@ from model.scoring import Scores
 from model.spec import LearnSpec, ModelSpec
 from model.step import Observed, Step
 
+Floats = NDArray[np.float64]
+
 
 class Learner:
     """Shared weights and vocabulary of one model; beliefs are the caller's.
@@ -62,6 +63,7 @@ class Learner:
         self.vocabulary = vocabulary or Vocabulary(spec)
         self.version = version
         self.n_refused = 0
+        self._learn = spec.learn
 
     def with_spec(self, spec: ModelSpec) -> Learner:
         """The same weights under a spec that differs in what may change while a model runs."""
@@ -71,7 +73,9 @@ class Learner:
 
     def frozen(self) -> Learner:
         """The same weights, and nothing learns: an item only advances the belief."""
-        return self.with_spec(replace(self.spec, learn=LearnSpec(weights=False, state=False, initial_state=False)))
+        learner = self.with_spec(self.spec)
+        learner._learn = LearnSpec(weights=False, state=False, initial_state=False)
+        return learner
 
     def fresh_beliefs(self, n: int) -> Beliefs:
         """Beliefs of ``n`` new streams."""
@@ -109,7 +113,7 @@ class Learner:
         targets = features.targets(before["scale"], observed.values)
         example_records = examples.example_records(self.spec, before, targets, observed.slots)
         example = examples.to_example(example_records, self.device)
-        learn = self.spec.learn
+        learn = self._learn
         gradient = self.network.gradient(
             self.weights.parameters, example, weights=learn.weights, initial=learn.initial_state
         )
@@ -120,14 +124,16 @@ class Learner:
         version = self.version + changed
 
         after = beliefs.copy().records
+        states = [gradient.last]
         if self.spec.learn.state:
-            correction.learn_rate(self.network, after, targets, observed.slots)
-        states = self._correct(after, gradient, example)
-        outputs = self._advance(before, after, weights, states, observed, scores)
+            states.append(self._correct(after, example, targets, observed))
+        self._slide(after, gradient, states[-1])
+        dense = self._take_in(before, after, observed, scores)
+        outputs = self._advance(after, weights, states, dense, observed)
         predictions = prediction.predict(self.spec, self.network, after, outputs, vocabulary.n_known)
         prediction.await_item(after, predictions, vocabulary.n_known, version)
         learned = example_records if updated is not None else example_records[:0]
-        meta = {"version": version, "rate": rate, "initial": self.spec.learn.initial_state, "novel": novel}
+        meta = {"version": version, "rate": rate, "initial": learn.initial_state, "novel": novel}
         redo = codec.pack_arrays(codec.Kind.REDO, {**meta, "n": len(learned)}, [learned]) if changed else None
         refused = gradient.parameters is not None and updated is None
         return Step(Beliefs(after), scores, predictions, weights, vocabulary, version, redo, refused, self.spec)
@@ -204,46 +210,45 @@ class Learner:
             ),
         )
 
-    def _correct(self, records: np.ndarray, gradient: Gradient, example: Example) -> Tensor:
-        """Correct the carried memory and slide the window's past; ``records`` is changed.
+    def _correct(self, records: np.ndarray, example: Example, targets: Floats, observed: Observed) -> Tensor:
+        """Correct the carried states, (B, L, S, H), and learn from what their last correction did.
 
-        Returns:
-            The corrected states, (B, L, S, H); where the state learns, below them those that a slightly larger rate
-            would have made, (2B, L, S, H).
+        ``records`` is changed; they hold the belief before the item.
         """
-        corrected = states = gradient.last
-        made = torch.zeros_like(gradient.memory)
-        if self.spec.learn.state:
-            step = correction.full_step(self.network, self.weights.parameters, gradient, example)
-            rates, begun = correction.rate(records), example.n_inputs > 0
-            made = correction.bounded(step, rates)
-            probe = correction.bounded(step, rates + correction.PROBE)
-            corrected = correction.apply(self.network, gradient, made, begun)
-            states = torch.cat((corrected, correction.apply(self.network, gradient, probe, begun)))
-        records["uncorrected"], records["corrected"] = gradient.last.cpu().numpy(), corrected.cpu().numpy()
+        network, parameters, memory_part = self.network, self.weights.parameters, self.network.cell.n_parts - 1
+        newest = examples.newest_example(example, records)
+        gradient = network.gradient(parameters, newest, weights=False, initial=False)
+        records["uncorrected"] = gradient.last.cpu().numpy()
+        if not self._learn.state:
+            records["corrected"] = records["uncorrected"]
+            return gradient.last
+        begun = newest.n_inputs > 0
+        correction.learn_rates(records, gradient.before, memory_part, begun.cpu().numpy())
+        correction.learn_trust(network, records, targets, observed.slots)
+        step = correction.full_step(network, parameters, gradient, newest)
+        records["steps"] = step.cpu().numpy()
+        made = torch.from_numpy(correction.bounded(records["steps"], records["rates"])).to(self.device)
+        corrected = correction.apply(network, gradient, made, begun)
+        records["corrected"] = corrected.cpu().numpy()
+        records["slopes"] = correction.slopes(network, gradient, corrected).cpu().numpy()
+        return corrected
 
-        window, length = records["window"], self.spec.window
-        full = records["sequence"] >= length
-        start = corrected if length == 1 else gradient.first
-        window["start"] = np.where(full[:, None, None, None], start.cpu().numpy(), window["start"])
-        if length > 1:
-            window["corrections"][:, :-1] = window["corrections"][:, 1:].copy()
-            window["corrections"][:, -1] = made.cpu().numpy()
-        return states
+    def _slide(self, records: np.ndarray, gradient: Gradient, carried: Tensor) -> None:
+        """Let the window begin one item later; ``records`` is changed. Without correction one state is carried."""
+        if not self.spec.learn.state:
+            correction.reset(records)
+            records["uncorrected"] = records["corrected"] = carried.cpu().numpy()
+        full = records["sequence"] >= self.spec.window
+        window = records["window"]
+        window["start"] = np.where(full[:, None, None, None], gradient.first.cpu().numpy(), window["start"])
 
-    def _advance(
-        self,
-        before: np.ndarray,
-        records: np.ndarray,
-        weights: Weights,
-        states: Tensor,
-        observed: Observed,
-        scores: Scores,
-    ) -> Tensor:
-        """Take the items in and advance the state on them; ``records`` is changed.
+    def _take_in(
+        self, before: np.ndarray, records: np.ndarray, observed: Observed, scores: Scores
+    ) -> list[NDArray[np.float32]]:
+        """Take the items into all but the network's states; ``records`` is changed.
 
         Returns:
-            The network's outputs for the next item, (B, O).
+            The network's inputs, (B, D): as the window continues, and where the state learns as the belief does.
         """
         scale = records["scale"]
         records["origin"], records["unit"] = scale["value"], scaling.increment_scale(scale)
@@ -257,23 +262,43 @@ class Learner:
             experts.observe(records["experts"], observed.values, stand_in)
             forecast = experts.forecasts(records["experts"])[..., experts.EXPERTS.index("regression")]
         timing.tell(records, observed.timestamp_us)
-        dense = features.dense(before, records, forecast, scores.error, scores.category_nll, observed.slots)
+        paths = ("outputs", "corrected_outputs") if self.spec.learn.state else ("outputs",)
+        dense = [
+            features.dense(before, records, before[path], forecast, scores.error, scores.category_nll, observed.slots)
+            for path in paths
+        ]
         window = records["window"]
-        for name, newest in (("dense", dense), ("slots", observed.new_slots)):
+        for name, newest in (("dense", dense[0]), ("slots", observed.new_slots)):
             window[name][:, :-1] = window[name][:, 1:].copy()
             window[name][:, -1] = newest
-        both = len(states) // len(records)  # 2 where a larger rate is probed
+        records["newest"] = dense[-1]
+        records["last_slots"] = np.where(observed.new_slots >= 0, observed.new_slots, records["last_slots"])
+        return dense
+
+    def _advance(
+        self,
+        records: np.ndarray,
+        weights: Weights,
+        states: list[Tensor],
+        dense: list[NDArray[np.float32]],
+        observed: Observed,
+    ) -> Tensor:
+        """Advance each path's states (B, L, S, H) on its inputs (B, D); ``records`` is changed.
+
+        Returns:
+            The network's outputs for the next item, (B, O).
+        """
+        n, paths = len(records), len(states)
         inputs = Inputs(
-            torch.from_numpy(dense).to(self.device).unsqueeze(1).repeat(both, 1, 1),
-            torch.from_numpy(observed.new_slots).to(self.device).unsqueeze(1).repeat(both, 1, 1),
+            torch.from_numpy(np.concatenate(dense)[:, None]).to(self.device),
+            torch.from_numpy(np.concatenate([observed.new_slots[:, None]] * paths)).to(self.device),
         )
-        tapes = self.network.advance(weights.parameters, states, inputs)
+        tapes = self.network.advance(weights.parameters, torch.cat(states), inputs)
         advanced = torch.stack([tape.after for tape in tapes], 1)
         read = self.network.read(weights.parameters, advanced)
-        outputs, probed = read[: len(records)], read[len(records) :]
-        records["state"] = advanced[: len(records)].cpu().numpy()
-        records["outputs"] = outputs.cpu().numpy()
-        records["response"] = ((probed - outputs) / correction.PROBE).cpu().numpy() if len(probed) else 0.0
-        records["last_slots"] = np.where(observed.new_slots >= 0, observed.new_slots, records["last_slots"])
+        plain, carried = read[:n], read[-n:]
+        records["state"] = advanced[-n:].cpu().numpy()
+        records["outputs"], records["corrected_outputs"] = plain.cpu().numpy(), carried.cpu().numpy()
         records["sequence"] += 1
-        return outputs
+        share = torch.from_numpy(correction.trust(records).astype(np.float32)).to(self.device)
+        return plain + share[:, None] * (carried - plain)

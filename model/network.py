@@ -39,7 +39,6 @@ class Example:
 
     Args:
         start: State before the window's first input, (B, L, S, H).
-        corrections: Added to the memory after each input but the last, (B, K-1, L, H).
         inputs: The window, right-aligned, T = K.
         n_inputs: Inputs that exist, (B,) int64, 0 to K.
         from_initial: Whether the window begins with the stream's first item, (B,) bool; then ``start`` is not used.
@@ -49,7 +48,6 @@ class Example:
     """
 
     start: Tensor
-    corrections: Tensor
     inputs: Inputs
     n_inputs: Tensor
     from_initial: Tensor
@@ -66,14 +64,17 @@ class Gradient:
         loss: Per stream, (B,); 0 where nothing was observed.
         parameters: Of the mean loss over the streams that observed something, (P,); ``None`` where there were none.
         memory: Of each stream's own loss, with respect to the memory after the window, (B, L, H).
+        before: Likewise, with respect to the state before the inputs that were gone back through, (B, L, S, H): those
+            of the window, or only its newest where no weights learn.
         outputs: After the window, (B, O).
-        first: State after the window's first input, its correction included, (B, L, S, H).
+        first: State after the window's first input, (B, L, S, H).
         tapes: Each layer's last step.
     """
 
     loss: Tensor
     parameters: Tensor | None
     memory: Tensor
+    before: Tensor
     outputs: Tensor
     first: Tensor
     tapes: list[Tape]
@@ -105,7 +106,7 @@ class Network:
         for layer, weights in enumerate(parameters.cells):
             if layer:
                 projected = torch.addmm(parameters.biases[layer], tapes[-1].after[:, 0], parameters.inputs[layer])
-            tapes.append(self.cell.forward(weights, projected, state[:, layer], None))
+            tapes.append(self.cell.forward(weights, projected, state[:, layer]))
         return tapes
 
     def read(self, parameters: Parameters, state: Tensor) -> Tensor:
@@ -145,11 +146,12 @@ class Network:
         n_seen = int((~example.targets.isnan()).any(1).logical_or((example.target_slots >= 0).any(1)).sum())
         if weights and n_seen:
             grad_flat = torch.zeros_like(parameters.flat)
-        self._back(parameters, example, scan, grad_outputs, memory, grad_flat, initial=initial)
+        before = torch.empty_like(start)
+        self._back(parameters, example, scan, grad_outputs, memory, before, grad_flat, initial=initial)
         if grad_flat is not None:
             grad_flat /= n_seen
         first = torch.stack([tapes[0].after for tapes in scan], 1)
-        return Gradient(loss, grad_flat, memory, outputs, first, [tapes[-1] for tapes in scan])
+        return Gradient(loss, grad_flat, memory, before, outputs, first, [tapes[-1] for tapes in scan])
 
     def _project_inputs(self, parameters: Parameters, inputs: Inputs) -> Tensor:
         """The first layer's input product, (B, T, G*H); category values pick rows, no one-hot is multiplied."""
@@ -173,8 +175,7 @@ class Network:
                 projected = below @ parameters.inputs[layer] + parameters.biases[layer]
             state, tapes = start[:, layer], []
             for k in range(length):
-                correction = example.corrections[:, k, layer] if k < length - 1 else None
-                tape = self.cell.forward(weights, projected[:, k], state, correction)
+                tape = self.cell.forward(weights, projected[:, k], state)
                 if exists is not None:
                     tape.after = torch.where(exists[:, k, None, None], tape.after, state)
                 tapes.append(tape)
@@ -204,11 +205,12 @@ class Network:
         scan: list[list[Tape]],
         grad_outputs: Tensor,
         memory: Tensor,
+        before: Tensor,
         grad_flat: Tensor | None,
         *,
         initial: bool,
     ) -> None:
-        """Fill ``memory`` (B, L, H) and, unless ``None``, ``grad_flat`` (P,), the latter summed over streams.
+        """Fill ``memory`` (B, L, H), ``before`` (B, L, S, H) and, unless ``None``, ``grad_flat`` (P,), summed over all.
 
         Without weights to learn only the newest step is gone back through: earlier ones cannot change the memory.
         """
@@ -233,7 +235,7 @@ class Network:
                 step = self.cell.backward(parameters.cells[layer], tapes[k], carry if here is None else carry * here)
                 carry = step.state if here is None else torch.where(here, step.state, carry)
                 steps.append(step)
-            memory[:, layer] = steps[0].memory
+            memory[:, layer], before[:, layer] = steps[0].memory, carry
             steps.reverse()
             grad_projected = torch.stack([step.projected for step in steps], 1)  # (B, K or 1, G*H)
             if grads is not None:

@@ -138,7 +138,7 @@ class ModelSpec:
     seed: int = 0
     learn: LearnSpec = field(default_factory=LearnSpec)
     experts: ExpertsKind = "all"
-    tails: TailsKind = "normal"
+    tails: TailsKind = "student"
     quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
     max_streams: int | None = None
     ttl_s: float | None = None

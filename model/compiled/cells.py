@@ -22,7 +22,7 @@ class Kernels:
     Args:
         forward: Takes ``gates`` (K, B, G*H), the projected inputs, which become the gates' activations; ``states``
             (K+1, B, S, H), of which the first is given and those after each input are filled in; ``extra`` (K, B, H),
-            what else the gradient needs, filled in; ``corrections`` (B, K-1, L, H); ``n_inputs``; the layer's number.
+            what else the gradient needs, filled in; ``n_inputs``.
         backward: Takes these ``gates``, ``states`` and ``extra``; ``n_inputs``; ``above`` (T, B, H), the gradient that
             reaches each hidden state from above; ``carry`` (B, S, H), the gradient of the state after the window, which
             becomes that of the state before its T newest inputs. Fills in the gradients of ``memory`` (T, B, H) and of

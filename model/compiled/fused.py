@@ -15,9 +15,7 @@ def forward(
     gates: Array,
     states: Array,
     extra: Array,
-    corrections: Array,
     n_inputs: Array,
-    layer: int,
     recurrent: Array,
     out: Array,
     out_bias: Array,
@@ -38,8 +36,6 @@ def forward(
             if length - k > n_inputs[b]:
                 skip(before, after, gates[k, b], squashed)
                 continue
-            if k < length - 1:
-                add(corrections[b, k, layer], squashed)
             copy(squashed, after[1])
             tanhs(squashed, scratch)
             copy(squashed, after[0])

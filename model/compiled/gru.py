@@ -11,9 +11,7 @@ from model.compiled.kernels import Array, add, add_back, add_product, copy, fill
 
 
 @kernel
-def forward(
-    gates: Array, states: Array, extra: Array, corrections: Array, n_inputs: Array, layer: int, recurrent: Array
-) -> None:
+def forward(gates: Array, states: Array, extra: Array, n_inputs: Array, recurrent: Array) -> None:
     """See :class:`model.compiled.cells.Kernels`; gates are reset, update, candidate.
 
     Extra is the candidate's share of the recurrent product, before the reset gate.
@@ -38,8 +36,6 @@ def forward(
             for u in range(width):
                 new = gate[2 * width + u]
                 after[0, u] = new + gate[width + u] * (before[0, u] - new)
-            if k < length - 1:
-                add(corrections[b, k, layer], after[0])
 
 
 @kernel

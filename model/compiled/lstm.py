@@ -11,9 +11,7 @@ from model.compiled.kernels import Array, add, add_back, add_product, copy, fill
 
 
 @kernel
-def forward(
-    gates: Array, states: Array, extra: Array, corrections: Array, n_inputs: Array, layer: int, recurrent: Array
-) -> None:
+def forward(gates: Array, states: Array, extra: Array, n_inputs: Array, recurrent: Array) -> None:
     """See :class:`model.compiled.cells.Kernels`; gates are input, forget, output, candidate, extra is ``tanh(c)``."""
     length, n, width = extra.shape
     scratch = np.empty(3 * width, gates.dtype)
@@ -29,8 +27,6 @@ def forward(
             squashed = extra[k, b]
             for u in range(width):
                 after[1, u] = gate[u] * gate[3 * width + u] + gate[width + u] * before[1, u]
-            if k < length - 1:
-                add(corrections[b, k, layer], after[1])
             copy(after[1], squashed)
             tanhs(squashed, scratch)
             for u in range(width):

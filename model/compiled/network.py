@@ -66,10 +66,7 @@ class CompiledNetwork(Network):
         """See :meth:`Network.advance`."""
         if not serves(state):
             return super().advance(parameters, state, inputs)
-        n, layers, _, width = state.shape
-        start = state.numpy()
-        none = np.empty((n, 0, layers, width), start.dtype)
-        return self._roll(parameters.arrays, start, none, inputs, np.ones(n, np.int64)).tapes
+        return self._roll(parameters.arrays, state.numpy(), inputs, np.ones(len(state), np.int64)).tapes
 
     def read(self, parameters: Parameters, state: Tensor) -> Tensor:
         """See :meth:`Network.read`."""
@@ -84,19 +81,22 @@ class CompiledNetwork(Network):
         arrays = parameters.arrays
         fresh, n_inputs = example.from_initial.numpy(), _array(example.n_inputs)
         start = np.where(fresh[:, None, None, None], arrays["initial"], example.start.numpy())
-        roll = self._roll(arrays, start, _array(example.corrections), example.inputs, n_inputs)
+        roll = self._roll(arrays, start, example.inputs, n_inputs)
         read = self._read(arrays, roll.states[-1, -1])
         losses, grad_read = np.empty(len(read), read.dtype), np.empty_like(read)
         n_seen = loss(read, *self._observed(example), HUBER, losses, grad_read)
         flat = np.zeros(self.layout.size, read.dtype) if weights and n_seen else None
         grads = None if flat is None else self.layout.arrays(flat)
-        memory = self._gradients(arrays, roll, grad_read, example.inputs, n_inputs, grads, fresh if initial else None)
+        memory, before = self._gradients(
+            arrays, roll, grad_read, example.inputs, n_inputs, grads, fresh if initial else None
+        )
         if flat is not None:
             flat /= n_seen
         return Gradient(
             loss=torch.from_numpy(losses),
             parameters=None if flat is None else torch.from_numpy(flat),
             memory=torch.from_numpy(memory),
+            before=torch.from_numpy(before),
             outputs=torch.from_numpy(read),
             first=torch.from_numpy(roll.states[:, 1].swapaxes(0, 1)),
             tapes=roll.tapes,
@@ -124,9 +124,7 @@ class CompiledNetwork(Network):
             correction.correct(tape.after.numpy(), self._gate(tape), _array(change), begun.numpy(), layer, made)
         return torch.from_numpy(made)
 
-    def _roll(
-        self, weights: Arrays, start: Array, corrections: Array, inputs: Inputs, n_inputs: NDArray[np.int64]
-    ) -> _Roll:
+    def _roll(self, weights: Arrays, start: Array, inputs: Inputs, n_inputs: NDArray[np.int64]) -> _Roll:
         """Roll forward from ``start`` (B, L, S, H), which is not changed."""
         n, layers, parts, width = start.shape
         dense, slots = _array(inputs.dense), _array(inputs.slots)
@@ -142,7 +140,7 @@ class CompiledNetwork(Network):
             else:
                 linear.project(dense, slots, self._rows, matrix, bias, gates[0])
             recurrent = self._recurrent(weights, layer)
-            self._kernels.forward(gates[layer], states[layer], extra[layer], corrections, n_inputs, layer, *recurrent)
+            self._kernels.forward(gates[layer], states[layer], extra[layer], n_inputs, *recurrent)
         return _Roll(states, gates, extra)
 
     def _read(self, weights: Arrays, top: Array) -> Array:
@@ -161,8 +159,10 @@ class CompiledNetwork(Network):
         n_inputs: NDArray[np.int64],
         grads: Arrays | None,
         fresh: NDArray[np.bool_] | None,
-    ) -> Array:
-        """Gradient of the memory (B, L, H); fills in ``grads``, summed over streams, unless ``None``.
+    ) -> tuple[Array, Array]:
+        """Gradients of the memory (B, L, H) and of the state before the inputs gone back through (B, L, S, H).
+
+        Fills in ``grads``, summed over streams, unless ``None``.
 
         Without weights to learn only the newest step is gone back through: earlier ones cannot change the memory.
         ``fresh`` (B,) tells which windows begin at the initial state; ``None`` where that does not learn.
@@ -175,7 +175,7 @@ class CompiledNetwork(Network):
         if grads is not None:
             linear.outer(roll.states[-1, -1, :, 0], grad_read, grads["readout"])
             linear.sum_rows(grad_read, grads["readout_bias"])
-        found = np.empty((n, layers, width), kind)
+        found, before = np.empty((n, layers, width), kind), np.empty((n, layers, self.cell.n_parts, width), kind)
         for layer in reversed(range(layers)):
             carry = np.zeros((n, self.cell.n_parts, width), kind)
             memory, projected = np.empty((steps, n, width), kind), np.empty((steps, *roll.gates.shape[2:]), kind)
@@ -183,7 +183,7 @@ class CompiledNetwork(Network):
             tape = roll.gates[layer], roll.states[layer], roll.extra[layer], n_inputs
             recurrent = self._recurrent(weights, layer)
             self._kernels.backward(*tape, above, carry, memory, projected, product, *recurrent)
-            found[:, layer] = memory[-1]
+            found[:, layer], before[:, layer] = memory[-1], carry
             if grads is not None:
                 self._layer_gradient(grads, layer, roll, inputs, memory, projected, product)
                 if fresh is not None and fresh.any():
@@ -191,7 +191,7 @@ class CompiledNetwork(Network):
             if layer:
                 above = np.empty((steps, n, width), kind)
                 linear.back(projected, weights[f"input.{layer}"], above)
-        return found
+        return found, before
 
     def _layer_gradient(
         self, grads: Arrays, layer: int, roll: _Roll, inputs: Inputs, memory: Array, projected: Array, product: Array

@@ -11,9 +11,7 @@ from model.compiled.kernels import Array, add, add_back, add_product, copy, fill
 
 
 @kernel
-def forward(
-    gates: Array, states: Array, extra: Array, corrections: Array, n_inputs: Array, layer: int, recurrent: Array
-) -> None:
+def forward(gates: Array, states: Array, extra: Array, n_inputs: Array, recurrent: Array) -> None:
     """See :class:`model.compiled.cells.Kernels`; the one gate is the candidate, extra is not used."""
     length, n, width = extra.shape
     scratch = np.empty(2 * width, gates.dtype)
@@ -26,8 +24,6 @@ def forward(
                 continue
             tanhs(gate, scratch)
             copy(gate, after[0])
-            if k < length - 1:
-                add(corrections[b, k, layer], after[0])
 
 
 @kernel

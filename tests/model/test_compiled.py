@@ -63,7 +63,6 @@ def single(example: Example) -> Example:
     """The example in float32."""
     return Example(
         start=example.start.float(),
-        corrections=example.corrections.float(),
         inputs=Inputs(example.inputs.dense.float(), example.inputs.slots),
         n_inputs=example.n_inputs,
         from_initial=example.from_initial,
@@ -90,7 +89,15 @@ def test_both_paths_agree_in_single_precision(cell: str, layers: int) -> None:
         step = correction.full_step(network, parameters, gradient, example)
         corrected = correction.apply(network, gradient, step, begun)
         advanced = torch.stack([tape.after for tape in network.advance(parameters, corrected, newest)], 1)
-        numbers = [gradient.loss, gradient.parameters, gradient.memory, gradient.outputs, gradient.first, gradient.last]
+        numbers = [
+            gradient.loss,
+            gradient.parameters,
+            gradient.memory,
+            gradient.before,
+            gradient.outputs,
+            gradient.first,
+            gradient.last,
+        ]
         found.append([*numbers, step, corrected, advanced, network.read(parameters, advanced)])
 
     for expected, made in zip(*found, strict=True):

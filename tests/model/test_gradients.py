@@ -62,7 +62,6 @@ def make_example(spec: ModelSpec, network: Network, *, n: int, missing: bool, se
     target_slots[n_inputs == 0] = -1
     return Example(
         start=normal(n, spec.layers, cell.n_parts, spec.hidden),
-        corrections=0.3 * normal(n, window - 1, spec.layers, spec.hidden),
         inputs=Inputs(normal(n, window, network.layout.n_dense), slots(window)),
         n_inputs=n_inputs,
         from_initial=torch.tensor([False, True, True, True, True, False])[:n],
@@ -107,8 +106,7 @@ def plain_loss(spec: ModelSpec, network: Network, flat: Tensor, example: Example
             for layer in range(spec.layers):
                 below = x if layer == 0 else state[layer - 1][0] @ parameters.inputs[layer]
                 memory, gate = plain_step(spec.cell, parameters, layer, below + parameters.biases[layer], state[layer])
-                last = k == spec.window - 1
-                memory = memory + (nudge[b, layer] if last else example.corrections[b, k, layer])
+                memory = memory + nudge[b, layer] if k == spec.window - 1 else memory
                 state[layer] = memory[None] if gate is None else torch.stack((gate * torch.tanh(memory), memory))
         out = state[-1][0] @ parameters.readout + parameters.readout_bias
         loss = out.new_zeros(())
@@ -135,7 +133,7 @@ def plain_loss(spec: ModelSpec, network: Network, flat: Tensor, example: Example
 @pytest.mark.parametrize("window", [1, 4])
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradient_is_autograds(make: type[Network], cell: str, window: int, layers: int, missing: bool) -> None:
-    """Loss, weight gradient, initial-state gradient and memory gradient equal those of a plain forward pass."""
+    """Loss and all gradients, those of memory and states included, equal those of a plain forward pass."""
     spec = make_spec(cell, window, layers)
     network = make(spec, features.n_dense(spec))
     parameters = make_parameters(network, seed=1)
@@ -145,13 +143,16 @@ def test_gradient_is_autograds(make: type[Network], cell: str, window: int, laye
 
     flat = parameters.flat.clone().requires_grad_()
     nudge = torch.zeros(6, layers, spec.hidden, dtype=torch.float64, requires_grad=True)
+    example.start.requires_grad_()
     losses = plain_loss(spec, network, flat, example, nudge)
     seen = (~example.targets.isnan()).any(1) | (example.target_slots >= 0).any(1)
-    by_flat, by_nudge = torch.autograd.grad(losses.sum(), (flat, nudge))
+    by_flat, by_nudge, by_start = torch.autograd.grad(losses.sum(), (flat, nudge, example.start))
     torch.testing.assert_close(found.loss, losses.detach(), **CLOSE)
     torch.testing.assert_close(found.parameters, by_flat / seen.sum(), **CLOSE)
     # A lower layer's memory also reaches the loss through the layer above it within the same step.
     torch.testing.assert_close(found.memory, by_nudge, **CLOSE)
+    carried = ~example.from_initial
+    torch.testing.assert_close(found.before[carried], by_start[carried], **CLOSE)
 
 
 @pytest.mark.parametrize("make", NETWORKS)
