@@ -42,6 +42,8 @@ class Learner:
         weights: ``None`` for fresh ones from the spec's seed.
         vocabulary: ``None`` for what the spec names.
         version: Counts the changes of weights and vocabulary.
+        correction_rate: Share of the full step that every correction takes, in [0, 1]; ``None``, as in the service, for
+            what each stream learns.
     """
 
     def __init__(
@@ -50,17 +52,19 @@ class Learner:
         weights: Weights | None = None,
         vocabulary: Vocabulary | None = None,
         version: int = 0,
+        correction_rate: float | None = None,
     ) -> None:
         self.spec = spec
         self.network = Network(spec, features.n_dense(spec))
         self.weights = weights or Weights.around(Parameters.fresh(self.network.layout, spec.seed))
         self.vocabulary = vocabulary or Vocabulary(spec)
         self.version = version
+        self.correction_rate = correction_rate
         self.n_refused = 0
 
     def with_spec(self, spec: ModelSpec) -> Learner:
         """The same weights under a spec that differs in what may change while a model runs."""
-        learner = Learner(spec, self.weights, self.vocabulary, self.version)
+        learner = Learner(spec, self.weights, self.vocabulary, self.version, self.correction_rate)
         learner.n_refused = self.n_refused
         return learner
 
@@ -211,6 +215,8 @@ class Learner:
         if self.spec.learn.state:
             step = correction.full_step(self.network, self.weights.parameters, gradient, example)
             rates, begun = correction.rate(records), example.n_inputs > 0
+            if self.correction_rate is not None:
+                rates = np.full_like(rates, self.correction_rate)
             made = correction.bounded(step, rates)
             probe = correction.bounded(step, rates + correction.PROBE)
             corrected = correction.apply(self.network, gradient, made, begun)
