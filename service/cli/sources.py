@@ -122,7 +122,7 @@ def _columns(series: Series, order: Order) -> Series:
         np.repeat(series.timestamp_us, n_streams),
         series.reals,
         np.tile(np.arange(n_streams), n),
-        order,
+        "lockstep" if order == "auto" else order,  # they share their rows, with or without times
     )
 
 
