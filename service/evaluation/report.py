@@ -30,8 +30,8 @@ class Summary:
     Args:
         fields: Measures per field, means over seeds.
         mean: Means over streams and fields; of ratios the geometric mean.
-        field_deviations: Standard deviations over seeds, ``None`` for one seed; likewise the next.
-        mean_deviations: .
+        field_deviations: Standard deviations of ``fields`` over seeds, ``None`` for one seed.
+        mean_deviations: Likewise of ``mean``.
         nll: Nats per item; ``None`` if the method gives no distribution.
         item_us: Processor time per item in microseconds, predicting and learning.
         n_replaced: Forecasts that were not finite.
@@ -133,9 +133,9 @@ class Report:
         )
 
     def ahead(self, method: str) -> list[dict[str, Measures]]:
-        """Measures per step ahead, means over seeds; empty where no horizon was asked for."""
+        """Measures per step ahead, means over seeds; empty where the method made no such forecasts."""
         steps = []
-        for h in range(self.asked.horizon if self.asked.horizon > 1 else 0):
+        for h in range(min(len(one.ahead) for (name, _, _), one in self.outcomes.items() if name == method)):
             runs = [self._labelled(seed, method, h) for seed in self.seeds(method)]
             steps.append({name: measures.over_seeds([run[name] for run in runs])[0] for name in runs[0]})
         return steps
@@ -178,7 +178,9 @@ class Report:
 
     def _other(self, method: str) -> dict[str, Any]:
         seeds = self.seeds(method)
-        return {"seeds": seeds, **self.summary(method).to_dict(with_deviations=len(seeds) > 1)}
+        ahead = self.ahead(method)
+        found = {"seeds": seeds, **self.summary(method).to_dict(with_deviations=len(seeds) > 1)}
+        return {**found, "horizon": ahead} if ahead else found
 
     def _comparison(self, method: str, other: str) -> dict[str, Any]:
         found = self.compare(method, other)

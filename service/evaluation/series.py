@@ -60,13 +60,13 @@ class Series:
         """Arrange rows, given in the file's order, as they arrive.
 
         Args:
-            name: As in the class, and so are the other parts.
-            fields: .
-            values: .
-            names: .
-            timestamp_us: .
-            streams: .
-            stream: .
+            name: Of the file or the column.
+            fields: What an item is.
+            values: (N, R).
+            names: (N, C).
+            timestamp_us: (N,).
+            streams: (S,).
+            stream: (N,).
             order: ``file`` keeps the order; ``time`` sorts by time, and what has the same time arrives together;
                 ``lockstep`` takes the first item of every stream, then every second one, and so on. ``auto`` is
                 ``file`` for one stream, else ``time`` where every row has one, else ``lockstep``.

@@ -136,3 +136,15 @@ def test_losses_are_in_units_of_persistence() -> None:
     assert losses.shape == (40,)
     assert np.isnan(losses[0])
     assert np.nanmean(losses) == pytest.approx(1)
+
+
+def test_steps_ahead_of_a_category_count_what_was_likeliest() -> None:
+    """In a cycle of three the last value is right three steps ahead, and never before."""
+    n = 30
+    names = np.array(["abc"[i % 3] for i in range(n)], object)[:, None]
+    fields = (FieldSpec("c", "category", values=("a", "b", "c")),)
+    nothing = np.zeros(n, np.int64)
+    series = Series.of("cycle", fields, np.empty((n, 0)), names, nothing + NO_TIME, ("s",), nothing)
+    outcome = run(Variant("default", replace(SPEC, fields=fields)), series, Asked(Rows(first=5), horizon=3, every=4))
+    assert [step["c"]["persistence_accuracy"] for step in outcome.ahead] == [0, 0, 1]
+    assert {step["c"]["scored"] for step in outcome.ahead} == {len(range(4, 27, 4))}
