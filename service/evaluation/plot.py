@@ -48,7 +48,7 @@ def save(report: Report, names: Sequence[str], pairs: Sequence[tuple[str, str]],
     for axes in lower:
         at = np.arange(len(bars))[::-1]
         change = np.array([one.change for _, one in bars])
-        ends = np.array([[one.low or one.change, one.high or one.change] for _, one in bars])
+        ends = np.array([[one.change if end is None else end for end in (one.low, one.high)] for _, one in bars])
         axes.barh(at, 100 * change, color=["tab:green" if value < 0 else "tab:red" for value in change], alpha=0.6)
         axes.errorbar(100 * change, at, xerr=100 * np.abs(ends.T - change), fmt="none", ecolor="black", capsize=3)
         axes.set_yticks(at, [label for label, _ in bars], fontsize="small")

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 
 N_RESAMPLES = 2_000
 LEVEL = 0.95
+_MIN_BLOCKS = 16  # values below which a block length cannot be told
+_MAX_RESAMPLED = 20_000  # values; the time it takes grows with them
 _SIGMAS = 1.959963984540054  # of the normal distribution, at LEVEL
 
 
@@ -109,20 +111,22 @@ def variance_of_mean(values: Floats) -> float:
 
 
 def bootstrap_means(series: Sequence[Floats], seed: int) -> Floats | None:
-    """Means over all series of resampled means, (N_RESAMPLES,); ``None`` where arch is not installed."""
+    """Means over all series of resampled means, (N_RESAMPLES,); ``None`` where arch is not installed.
+
+    Of a long series, means of as many neighbours as it takes are resampled.
+    """
     try:
         from arch.bootstrap import StationaryBootstrap, optimal_block_length  # noqa: PLC0415 - heavy, and optional
     except ImportError:
         return None
     source = np.random.default_rng(seed)
     means = []
-    for one in series:
+    for whole in series:
+        n_together = -(-len(whole) // _MAX_RESAMPLED)
+        one = whole[: len(whole) // n_together * n_together].reshape(-1, n_together).mean(1)
         varies = len(one) > _MIN_BLOCKS and float(np.ptp(one)) > 0
         length = float(optimal_block_length(one)["stationary"].iloc[0]) if varies else 1.0
         length = min(max(length, 1.0), len(one) / 2) if math.isfinite(length) else 1.0
         resample = StationaryBootstrap(max(round(length), 1), one, seed=source)
-        means.append(resample.apply(np.mean, N_RESAMPLES)[:, 0])
+        means.append(resample.apply(np.mean, N_RESAMPLES)[:, 0] + whole.mean() - one.mean())
     return np.asarray(np.mean(means, axis=0))
-
-
-_MIN_BLOCKS = 16  # values below which a block length cannot be told

@@ -64,6 +64,16 @@ def test_dependence_widens_the_interval() -> None:
         assert resampled.var() > 4 * plain
 
 
+def test_a_long_series_keeps_its_variance() -> None:
+    """Resampled means of a series that is too long to resample value by value vary as much as its mean does."""
+    values = np.random.default_rng(0).standard_normal(70_001)
+    resampled = bootstrap_means([values], seed=0)
+    if resampled is None:
+        pytest.skip("needs arch")
+    assert resampled.mean() == pytest.approx(values.mean(), abs=0.1 / math.sqrt(len(values)))
+    assert resampled.var() == pytest.approx(1 / len(values), rel=0.2)
+
+
 def test_seeds_are_averaged_and_counted() -> None:
     """A change that has another sign under each seed is no change; the deviation over seeds tells."""
     other = np.ones(100)
