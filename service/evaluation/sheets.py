@@ -43,7 +43,7 @@ def kinds(report: Report) -> list[tuple[str, ...]]:
 
 def sheet(first: str, names: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Sheet:
     """A table whose first column is text and whose others are numbers."""
-    made = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Sheet(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     made.add_column(first, no_wrap=True)
     for name in names:
         made.add_column(HEADINGS.get(name, name), justify="right", no_wrap=True)
@@ -81,7 +81,7 @@ def _cells(found: Measures, deviations: Measures, names: Sequence[str]) -> list[
     for name in names:
         deviation = deviations.get(name)
         text = number(found.get(name))
-        texts.append(text if deviation is None or name not in DEVIATING else f"{text} ±{deviation:.1g}")
+        texts.append(text if deviation is None or name not in DEVIATING else f"{text} ±{deviation:.2g}")
     return texts
 
 
@@ -100,15 +100,27 @@ def methods(report: Report, default: str, others: Sequence[str], pairs: Sequence
         found = report.compare(method, other)
         if found is not None:
             ends = (
-                "-" if found.low is None or found.high is None else f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+                "-" if found.low is None or found.high is None else f"{_percent(found.low)} to {_percent(found.high)}"
             )
             deviation = "" if found.seed_deviation is None else f" ±{100 * found.seed_deviation:.1f}"
             rows[f"{method} / {other}"] = [
-                f"{100 * found.change:+.2f}{deviation}",
+                f"{_percent(found.change)}{deviation}",
                 ends,
-                *("-" if p is None else f"{p:.2g}" for p in (found.p_diebold_mariano, found.p_bootstrap)),
+                _chance(found.p_diebold_mariano),
+                _chance(found.p_bootstrap),
                 f"{found.seeds_better}/{found.n_seeds}",
             ]
     if rows:
-        made = sheet("loss / loss of", ["change, %", "95 %", "p DM", "p boot", "won"], rows)
-        yield made
+        yield sheet("loss / loss of", ["change, %", "95 %", "p DM", "p boot", "won"], rows)
+
+
+def _percent(share: float) -> str:
+    """A change in per cent, without its sign for the unit."""
+    return f"{100 * share:+.2f}" if abs(share) < 0.1 else f"{100 * share:+.0f}"
+
+
+def _chance(p: float | None) -> str:
+    """A p-value."""
+    if p is None:
+        return "-"
+    return "<.0001" if p < 1e-4 else f"{p:.4f}"
