@@ -39,7 +39,7 @@ USER 10001:10001
 WORKDIR /var/lib/stepahead
 VOLUME /var/lib/stepahead
 EXPOSE 8000
-# The first start compiles the experts' kernels for this machine and keeps them in the volume; later ones take seconds.
+# The first start compiles the kernels for this machine and keeps them in the volume; later ones take seconds.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
   CMD ["python3", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"STEPAHEAD_PORT\"]}/readyz', timeout=2)"]
 STOPSIGNAL SIGTERM

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration, codec, experts, features, scaling, surprise
+from model import calibration, codec, drift, experts, features, scaling, scoring, student, surprise
 from model.cells import CELLS
 from model.items import NO_TIME
 from model.spec import Layout, ModelSpec
@@ -29,10 +29,12 @@ def belief_dtype(spec: ModelSpec) -> np.dtype[np.void]:
       value and the increment scale it was predicted with. ``slope``, ``curvature``, ``outputs`` (O,) and ``response``
       (O,): what the correction's rate is learned from, see :mod:`model.correction`. ``window``: what the weight
       gradient goes back through.
-    - ``pending``, ``probabilities`` (V,), ``n_known`` (C,): the prediction that was sent and awaits its item, and the
-      values known when it was made. ``quantiles`` (R, Q): of standardised errors.
+    - ``pending`` (R,), ``probabilities`` (V,), ``weights_version``, ``n_known`` (C,): the prediction that was sent and
+      awaits its item, the weights that made it and the values known when it was made.
+    - ``quantiles`` (R, Q): of standardised errors.
     - ``experts``: what forecasts beside the network, see :mod:`model.experts`; not there if the spec has none.
-    - ``tally``: sums for the summary. ``surprises``: histogram of past surprise.
+    - ``tally``: sums for the summary. ``surprises``: histogram of past surprise. ``drift``: see :mod:`model.drift`.
+    - ``tails``: how well degrees of freedom fit, see :mod:`model.student`.
     """
     return _belief_dtype(spec.layout, features.n_dense(spec))
 
@@ -48,13 +50,9 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("dense", np.float32, (layout.window, n_dense)),
         ("slots", np.int32, (layout.window, n_c)),
     ]
-    pending = [
-        *((name, np.float64, (n_r,)) for name in ("mean", "std", "low", "high")),
-        ("weights_version", np.int64),
-    ]
     tally = [
-        *((name, np.float64, (n_r,)) for name in ("scored", "squares", "absolutes", "persistence_squares", "covered")),
-        *((name, np.float64, (n_c,)) for name in ("named", "right", "repeated", "nats")),
+        ("reals", scoring.REAL_TALLY, (n_r,)),
+        ("categories", scoring.CATEGORY_TALLY, (n_c,)),
         ("nll", np.float64),
         ("n_scores", np.int64),
     ]
@@ -67,9 +65,12 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("unit", np.float64, (n_r,)),
         ("slope", np.float64),
         ("curvature", np.float64),
-        ("pending", np.dtype(pending)),
+        ("pending", scoring.PENDING, (n_r,)),
+        ("weights_version", np.int64),
         ("tally", np.dtype(tally)),
-        *([("experts", experts.experts_dtype(n_r))] if layout.has_experts else []),
+        ("drift", drift.drift_dtype(n_r + n_c)),
+        ("tails", student.tails_dtype(n_r)),
+        *([("experts", experts.experts_dtype(n_r, experts.SIZES[layout.experts]))] if layout.experts != "none" else []),
         # Four-byte parts come last, so that every part is aligned and no byte is left undefined.
         ("probabilities", np.float32, (n_v,)),
         ("n_known", np.int32, (n_c,)),
@@ -87,6 +88,20 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
     return np.dtype([*parts, ("filler", np.int32, (filler,))])
 
 
+@lru_cache(maxsize=1024)
+def _fresh(dtype: np.dtype[np.void], has_experts: bool) -> bytes:
+    """The belief of a stream that has seen nothing."""
+    records = np.zeros(1, dtype)
+    records["timestamp_us"] = NO_TIME
+    records["last_slots"] = -1
+    records["window"]["slots"] = -1
+    records["quantiles"] = calibration.fresh(records["scale"].shape[1])
+    scaling.fresh(records["scale"])
+    if has_experts:
+        experts.fresh(records["experts"])
+    return records.tobytes()
+
+
 class Beliefs:
     """A batch of beliefs under one layout; indexing with a mask or indices gives a batch of copies."""
 
@@ -96,15 +111,8 @@ class Beliefs:
     @classmethod
     def fresh(cls, spec: ModelSpec, n: int) -> Beliefs:
         """Beliefs of ``n`` streams that have seen nothing."""
-        records = np.zeros(n, belief_dtype(spec))
-        records["timestamp_us"] = NO_TIME
-        records["last_slots"] = -1
-        records["window"]["slots"] = -1
-        records["quantiles"] = calibration.fresh(len(spec.reals))
-        scaling.fresh(records["scale"])
-        if spec.has_experts:
-            experts.fresh(records["experts"])
-        return cls(records)
+        dtype = belief_dtype(spec)
+        return cls(np.frombuffer(bytearray(_fresh(dtype, spec.has_experts) * n), dtype))
 
     @classmethod
     def decode(cls, spec: ModelSpec, encoded: Sequence[bytes | None]) -> Beliefs:
@@ -113,16 +121,19 @@ class Beliefs:
         Raises:
             DamagedRecord: If bytes are not a belief of this spec.
         """
-        beliefs = cls.fresh(spec, len(encoded))
-        dtype = beliefs.records.dtype
-        for i, data in enumerate(encoded):
-            if data is not None:
-                beliefs.records[i] = np.frombuffer(codec.unpack(codec.Kind.BELIEF, data, dtype.itemsize), dtype)[0]
-        return beliefs
+        dtype = belief_dtype(spec)
+        new = _fresh(dtype, spec.has_experts)
+        kept = (new if data is None else codec.unpack(codec.Kind.BELIEF, data, dtype.itemsize) for data in encoded)
+        return cls(np.frombuffer(bytearray().join(kept), dtype))
 
     def encode(self) -> list[bytes]:
         """Each belief as bytes of its own."""
-        return [codec.pack(codec.Kind.BELIEF, record.tobytes()) for record in self.records]
+        size, joined = self.records.dtype.itemsize, self.records.tobytes()
+        return [codec.pack(codec.Kind.BELIEF, joined[i : i + size]) for i in range(0, len(joined), size)]
+
+    def copy(self) -> Beliefs:
+        """Beliefs that share no memory with these; byte by byte, which NumPy does not do for records of many parts."""
+        return Beliefs(np.frombuffer(bytearray(self.records.tobytes()), self.records.dtype))
 
     @property
     def sequence(self) -> NDArray[np.int64]:

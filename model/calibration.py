@@ -9,10 +9,14 @@ Source: the quantile tracker of Angelopoulos, Candes, Tibshirani, "Conformal PID
 
 from __future__ import annotations
 
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
+
+from model.kernels import kernel, part
 
 Floats = NDArray[np.float64]
 
@@ -33,28 +37,48 @@ def fresh(n_reals: int) -> Floats:
     return np.broadcast_to(_NORMAL, (n_reals, len(LEVELS))).copy()
 
 
-def track(quantiles: NDArray[np.float32], standardised: Floats, n_errors: Floats) -> NDArray[np.float32]:
-    """Move each quantile by one error.
+@part
+def track(quantiles: np.ndarray, standardised: float, n_errors: float) -> None:
+    """Move each quantile of a field by one error.
 
     Args:
-        quantiles: (B, R, Q), rising along Q; not changed.
-        standardised: Error over its scale as predicted, (B, R); NaN where there was none.
-        n_errors: Errors seen before this one, (B, R).
-
-    Returns:
-        The new quantiles, rising along Q.
+        quantiles: (Q,), rising, and rising again afterwards; changed.
+        standardised: Error over its scale as predicted.
+        n_errors: Errors seen before this one.
     """
-    seen = ~np.isnan(standardised)[..., None]
-    above = np.where(seen, standardised[..., None], 0) > quantiles
-    rate = np.maximum(RATE, 1 / (n_errors + 10))[..., None] / _DENSITY
-    moved = quantiles + rate * (above - (1 - LEVELS))
-    return np.where(seen, np.sort(moved, axis=-1), quantiles).astype(np.float32)
+    step = max(RATE, 1 / (n_errors + 10))
+    for i in range(quantiles.size):
+        above = 1.0 if standardised > quantiles[i] else 0.0
+        quantiles[i] += step / _DENSITY[i] * (above - (1 - LEVELS[i]))
+    for i in range(1, quantiles.size):  # insertion sort: it is nearly in order
+        moved, to = quantiles[i], i
+        while to > 0 and quantiles[to - 1] > moved:
+            quantiles[to] = quantiles[to - 1]
+            to -= 1
+        quantiles[to] = moved
 
 
 def read(quantiles: NDArray[np.float32], levels: Floats) -> Floats:
     """Quantiles (B, R, N) at any levels (N,): linear between the grid's in normal scores, and on beyond its ends."""
-    at = np.array([NormalDist().inv_cdf(float(level)) for level in levels])
+    right, share = _places(tuple(levels.tolist()))
+    found = np.empty((*quantiles.shape[:2], len(right)))
+    _read(quantiles, right, share, found)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _places(levels: tuple[float, ...]) -> tuple[NDArray[np.int64], Floats]:
+    """Of each level the grid's level to its right, (N,), and its place between that and the one before, (N,)."""
+    at = np.array([NormalDist().inv_cdf(level) for level in levels])
     right = np.clip(np.searchsorted(_NORMAL, at), 1, len(_NORMAL) - 1)
-    share = (at - _NORMAL[right - 1]) / (_NORMAL[right] - _NORMAL[right - 1])
-    low, high = quantiles[..., right - 1].astype(np.float64), quantiles[..., right].astype(np.float64)
-    return np.asarray(low + share * (high - low))
+    return right.astype(np.int64), (at - _NORMAL[right - 1]) / (_NORMAL[right] - _NORMAL[right - 1])
+
+
+@kernel(types.float32[:, :, :], types.int64[:], types.float64[:], types.float64[:, :, :])
+def _read(quantiles: np.ndarray, right: np.ndarray, share: np.ndarray, found: np.ndarray) -> None:
+    for b in range(quantiles.shape[0]):
+        for f in range(quantiles.shape[1]):
+            row = quantiles[b, f]
+            for i in range(right.size):
+                low, high = np.float64(row[right[i] - 1]), np.float64(row[right[i]])
+                found[b, f, i] = low + share[i] * (high - low)

@@ -16,11 +16,15 @@ Newton form of stochastic meta-descent (Schraudolph 1999).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.compiled.network import CompiledNetwork, serves
+from model.kernels import PER_STREAM, SINGLES, SLOTS, VALUES, clip, kernel, part
 from model.network import HUBER, Example, Gradient, Network
 from model.parameters import Parameters
 
@@ -42,7 +46,9 @@ MAX_CORRECTION = 1.0
 
 def rate(records: np.ndarray) -> Floats:
     """Share of the full step that each stream's correction takes, (B,), in [0, 1]."""
-    return np.asarray(np.clip((records["slope"] + _PRIOR * START) / (records["curvature"] + _PRIOR), 0.0, 1.0))
+    rates = np.empty(len(records))
+    _rates(records["slope"], records["curvature"], rates)
+    return rates
 
 
 def learn_rate(network: Network, records: np.ndarray, targets: Floats, slots: NDArray[np.int64]) -> None:
@@ -54,29 +60,61 @@ def learn_rate(network: Network, records: np.ndarray, targets: Floats, slots: ND
         targets: Scaled values, (B, R); NaN where missing.
         slots: Of the category values, (B, C); -1 where missing.
     """
-    n, response = network.n_reals, records["response"].astype(np.float64)
-    used = rate(records)
-    error = np.clip(targets - records["outputs"][:, :n], -HUBER, HUBER)
-    seen = ~np.isnan(error)
-    moved = np.where(seen, response[:, :n], 0.0)
-    slope = (np.where(seen, error, 0.0) * moved).sum(1)
-    curvature = np.square(moved).sum(1)
-    for j, (start, stop) in enumerate(network.slices):
-        named = slots[:, j] >= 0
-        moved = np.where(named[:, None], response[:, start:stop], 0.0)
-        likely = records["probabilities"][:, start - n : stop - n].astype(np.float64)
-        own = np.take_along_axis(moved, np.maximum(slots[:, j], 0)[:, None], 1)[:, 0]
-        mean = (likely * moved).sum(1)
-        slope += own - mean
-        curvature += (likely * np.square(moved)).sum(1) - np.square(mean)
-    curvature = np.maximum(curvature, 0.0)
-    told = curvature > _TINY
-    records["slope"] = np.where(told, _KEEP * records["slope"] + slope + used * curvature, records["slope"])
-    records["curvature"] = np.where(told, _KEEP * records["curvature"] + curvature, records["curvature"])
+    bounds = np.array(network.slices, np.int64).reshape(-1, 2)
+    _learn_rates(
+        *(records["slope"], records["curvature"], records["outputs"], records["response"], records["probabilities"]),
+        *(targets, slots, bounds),
+    )
+
+
+@part
+def _rate(slope: float, curvature: float) -> float:
+    return min(max((slope + _PRIOR * START) / (curvature + _PRIOR), 0.0), 1.0)
+
+
+@kernel(PER_STREAM, PER_STREAM, PER_STREAM)
+def _rates(slope: np.ndarray, curvature: np.ndarray, rates: np.ndarray) -> None:
+    for b in range(rates.size):
+        rates[b] = _rate(slope[b], curvature[b])
+
+
+@kernel(PER_STREAM, PER_STREAM, SINGLES, SINGLES, SINGLES, VALUES, SLOTS, SLOTS)
+def _learn_rates(
+    slopes: np.ndarray,
+    curvatures: np.ndarray,
+    outputs: np.ndarray,
+    responses: np.ndarray,
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    slots: np.ndarray,
+    bounds: np.ndarray,
+) -> None:
+    n_reals = targets.shape[1]
+    for b in range(slopes.size):
+        response, slope, curvature = responses[b], 0.0, 0.0
+        for f in range(n_reals):
+            if not math.isnan(targets[b, f]):
+                moved = np.float64(response[f])
+                slope += clip(targets[b, f] - outputs[b, f], HUBER) * moved
+                curvature += moved * moved
+        for c in range(slots.shape[1]):
+            if slots[b, c] >= 0:
+                start, mean, square = bounds[c, 0], 0.0, 0.0
+                for i in range(start, bounds[c, 1]):
+                    moved, likely = np.float64(response[i]), np.float64(probabilities[b, i - n_reals])
+                    mean += likely * moved
+                    square += likely * moved * moved
+                slope += response[start + slots[b, c]] - mean
+                curvature += square - mean * mean
+        if curvature > _TINY:
+            slopes[b] = _KEEP * slopes[b] + slope + _rate(slopes[b], curvatures[b]) * curvature
+            curvatures[b] = _KEEP * curvatures[b] + curvature
 
 
 def full_step(network: Network, parameters: Parameters, gradient: Gradient, example: Example) -> Tensor:
     """Change of the memory, (B, L, H), that a rate of one would make."""
+    if isinstance(network, CompiledNetwork) and serves(gradient.memory):
+        return network.full_step(parameters, gradient, example, _DAMPING, _TINY)
     top = gradient.memory[:, -1]  # (B, H)
     along = (top * network.cell.hidden_slope(gradient.tapes[-1])) @ parameters.readout  # (B, O)
     n = network.n_reals
@@ -99,5 +137,7 @@ def bounded(step: Tensor, rates: Floats) -> Tensor:
 
 def apply(network: Network, gradient: Gradient, correction: Tensor, begun: Tensor) -> Tensor:
     """The corrected state, (B, L, S, H); streams that have not ``begun`` (B,) keep theirs."""
+    if isinstance(network, CompiledNetwork) and serves(correction):
+        return network.correct(gradient, correction, begun)
     made = [network.cell.correct(tape, correction[:, i]) for i, tape in enumerate(gradient.tapes)]
     return torch.where(begun[:, None, None, None], torch.stack(made, 1), gradient.last)

@@ -1,49 +1,46 @@
-"""What is predicted of a field, and how good it was: log score, CRPS, rank."""
+"""How good a prediction of a field was, as parts of kernels: log score, CRPS, rank; heavy tails are in ``student``."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+import math
 
-Floats = NDArray[np.float64]
+import numpy as np
+
+from model.kernels import clip, part
 
 FLOOR = 1e-6
 """Least probability of any value a category field can take; bounds the log score at 20 bits."""
 
-_LOG_ROOT_TAU = 0.5 * float(np.log(2 * np.pi))
-_INV_ROOT_PI = 1 / float(np.sqrt(np.pi))
+_LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
+_ROOT_TAU = math.sqrt(2 * math.pi)
+_ROOT_2 = math.sqrt(2)
+_INV_ROOT_PI = 1 / math.sqrt(math.pi)
+_MAX_RATIO = 1e100  # its square is finite
 
 
-def normal_nll(error: Floats, std: Floats) -> Floats:
+@part
+def normal_nll(error: float, std: float) -> float:
     """Negative log likelihood of a normal distribution, nats, for an error and its standard deviation."""
-    return 0.5 * np.square(_ratio(error, std)) + np.log(std) + _LOG_ROOT_TAU
+    z = clip(error / std, _MAX_RATIO)
+    return 0.5 * z * z + math.log(std) + _LOG_ROOT_TAU
 
 
-def normal_crps(error: Floats, std: Floats) -> Floats:
+@part
+def normal_crps(error: float, std: float) -> float:
     """Continuous ranked probability score of a normal distribution, in the error's unit (Gneiting & Raftery 2007)."""
-    z = _ratio(error, std)
-    density = np.exp(-0.5 * np.square(z)) / np.sqrt(2 * np.pi)
-    return np.asarray(std * (z * (2 * normal_cdf(z) - 1) + 2 * density - _INV_ROOT_PI))
+    z = clip(error / std, _MAX_RATIO)
+    density = math.exp(-0.5 * z * z) / _ROOT_TAU
+    return std * (z * math.erf(z / _ROOT_2) + 2 * density - _INV_ROOT_PI)
 
 
-def normal_cdf(z: Floats) -> Floats:
-    """Standard normal distribution function."""
-    return np.asarray(torch.special.ndtr(torch.from_numpy(np.ascontiguousarray(z))).numpy())
-
-
-def floored(probabilities: Floats, possible: NDArray[np.bool_]) -> Floats:
-    """Mix in a little of the uniform distribution over the possible slots, (B, V); the sum stays 1."""
-    n = np.maximum(possible.sum(1, keepdims=True), 1)
-    mixed = (1 - FLOOR * n) * probabilities + FLOOR
-    return np.where(possible, mixed, 0.0)
-
-
-def rank(probabilities: Floats, slot: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Place of the slot among all by probability, (B,), from 1; ties count as half won, rounded down."""
-    own = np.take_along_axis(probabilities, slot[:, None], 1)
-    return np.asarray(1 + (probabilities > own).sum(1) + ((probabilities == own).sum(1) - 1) // 2)
-
-
-def _ratio(error: Floats, std: Floats) -> Floats:
-    return np.clip(error / std, -1e100, 1e100)
+@part
+def rank(probabilities: np.ndarray, slot: int) -> int:
+    """Place of the slot among all (V,) by probability, from 1; ties count as half won, rounded down."""
+    own = probabilities[slot]
+    likelier, as_likely = 0, 0
+    for probability in probabilities:
+        if probability > own:
+            likelier += 1
+        elif probability == own:
+            as_likely += 1
+    return 1 + likelier + (as_likely - 1) // 2

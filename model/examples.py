@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numba import types
 from torch import Tensor
 
 from model.belief import belief_dtype
+from model.kernels import ITEMS, SINGLES, SLOTS, VALUES, kernel
 from model.network import Example, Inputs
 from model.spec import ModelSpec
 
@@ -38,11 +40,10 @@ def example_records(spec: ModelSpec, beliefs: np.ndarray, targets: np.ndarray, t
     records = np.zeros(len(beliefs), example_dtype(spec))
     for name in ("start", "corrections", "dense", "slots"):
         records["window"][name] = beliefs["window"][name]
-    records["n_inputs"] = np.minimum(beliefs["sequence"], spec.window)
-    records["from_initial"] = beliefs["sequence"] <= spec.window
-    first = beliefs["sequence"] == 0  # nothing was predicted of a stream's first item
-    records["targets"] = np.where(first[:, None], np.nan, targets)
-    records["target_slots"] = np.where(first[:, None], -1, target_slots)
+    _follow(
+        *(beliefs["sequence"], spec.window, targets, target_slots),
+        *(records["n_inputs"], records["from_initial"], records["targets"], records["target_slots"]),
+    )
     records["n_known"] = beliefs["n_known"]
     return records
 
@@ -50,17 +51,41 @@ def example_records(spec: ModelSpec, beliefs: np.ndarray, targets: np.ndarray, t
 def to_example(records: np.ndarray, device: torch.device) -> Example:
     """Tensors of the examples; copied, so that redoing computes on the same memory layout as the first time."""
 
-    def tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device=device, dtype=dtype, copy=True)
+    def tensor(array: np.ndarray, kind: type) -> Tensor:
+        return torch.from_numpy(np.array(array, kind, order="C")).to(device)
 
     window = records["window"]
     return Example(
-        start=tensor(window["start"], torch.float32),
-        corrections=tensor(window["corrections"], torch.float32),
-        inputs=Inputs(tensor(window["dense"], torch.float32), tensor(window["slots"], torch.int64)),
-        n_inputs=tensor(records["n_inputs"], torch.int64),
-        from_initial=tensor(records["from_initial"], torch.bool),
-        targets=tensor(records["targets"], torch.float32),
-        target_slots=tensor(records["target_slots"], torch.int64),
-        n_known=tensor(records["n_known"], torch.int64),
+        start=tensor(window["start"], np.float32),
+        corrections=tensor(window["corrections"], np.float32),
+        inputs=Inputs(tensor(window["dense"], np.float32), tensor(window["slots"], np.int64)),
+        n_inputs=tensor(records["n_inputs"], np.int64),
+        from_initial=tensor(records["from_initial"], np.bool_),
+        targets=tensor(records["targets"], np.float32),
+        target_slots=tensor(records["target_slots"], np.int64),
+        n_known=tensor(records["n_known"], np.int64),
     )
+
+
+@kernel(
+    *(ITEMS, types.int64, VALUES, SLOTS),
+    *(types.int32[:], types.int32[:], SINGLES, types.int32[:, :]),
+)
+def _follow(
+    sequence: np.ndarray,
+    window: int,
+    targets: np.ndarray,
+    slots: np.ndarray,
+    n_inputs: np.ndarray,
+    from_initial: np.ndarray,
+    kept_targets: np.ndarray,
+    kept_slots: np.ndarray,
+) -> None:
+    for b in range(sequence.size):
+        predicted = sequence[b] > 0  # nothing was of a stream's first item
+        n_inputs[b] = min(sequence[b], window)
+        from_initial[b] = sequence[b] <= window
+        for f in range(targets.shape[1]):
+            kept_targets[b, f] = targets[b, f] if predicted else np.nan
+        for c in range(slots.shape[1]):
+            kept_slots[b, c] = slots[b, c] if predicted else -1

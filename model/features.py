@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from model import scaling, timing
+from model.kernels import SINGLES, SLOTS, TIMES, VALUES, clip, fields_of, kernel
+from model.scaling import SCALE, increment_size, level_size
 from model.spec import ModelSpec
+from model.timing import N_CALENDAR, calendar, expected
 
 Floats = NDArray[np.float64]
 
@@ -22,55 +26,95 @@ _PER_CATEGORY = 2  # surprise, missing
 
 def n_dense(spec: ModelSpec) -> int:
     """Dense inputs of the network (D)."""
-    return (_PER_REAL + spec.has_experts) * len(spec.reals) + _PER_CATEGORY * len(spec.categories) + timing.N_CALENDAR
+    return (_PER_REAL + spec.has_experts) * len(spec.reals) + _PER_CATEGORY * len(spec.categories) + N_CALENDAR
 
 
 def targets(records: np.ndarray, values: Floats) -> Floats:
     """Scaled increments that the network was to predict, (B, R); NaN where missing or without a value before it.
 
     Args:
-        records: Running scale before the item, (B,).
+        records: Running scale before the item, (B, R).
         values: What was observed, (B, R); NaN where missing.
     """
-    scaled = np.clip((values - records["value"]) / scaling.increment_scale(records), -CLIP, CLIP)
-    return np.where(records["count"] > 0, scaled, np.nan)
+    scaled = np.empty(values.shape)
+    _targets(records, values, scaled)
+    return scaled
 
 
 def dense(
     before: np.ndarray,
     after: np.ndarray,
-    error: Floats,
     forecast: Floats | None,
+    error: Floats,
     category_nll: Floats,
-    missing_category: NDArray[np.bool_],
-    next_us: NDArray[np.int64],
+    slots: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """The dense inputs made from one item per stream.
 
     Args:
-        before: Running scale before the item, (B,).
-        after: Running scale after the item; its ``value`` stands in for missing ones.
-        error: Scaled increment minus what the network put out for it, (B, R); NaN where unknown.
+        before: Beliefs before the item, (B,).
+        after: The same, with scale and time after the item; the scale's ``value`` stands in for missing ones.
         forecast: What the regression says of the next item, (B, R), NaN where nothing; ``None`` without experts.
+        error: Observed minus predicted, (B, R); NaN where it was not scored.
         category_nll: Nats of each category field's value under its prediction, (B, C); NaN where unknown.
-        missing_category: (B, C).
-        next_us: When the next item is expected, (B,); ``NO_TIME`` where that is not known.
+        slots: (B, C); -1 where missing.
 
     Returns:
         (B, D) float32, finite, within ``CLIP``.
     """
-    scale = scaling.increment_scale(after)
-    increment = np.where(before["count"] > 0, after["value"] - before["value"], 0.0) / scale
-    level = (after["value"] - after["level"]) / scaling.level_scale(after)
-    missing = after["gap"] > 0
-    parts = (
-        increment,
-        level,
-        np.nan_to_num(error, nan=0.0),
-        missing,
-        *([] if forecast is None else [np.nan_to_num((forecast - after["value"]) / scale, nan=0.0)]),
-        np.nan_to_num(category_nll, nan=0.0),
-        missing_category,
-        timing.calendar(next_us),
+    n, n_reals = error.shape
+    forecast = np.empty((n, 0)) if forecast is None else forecast
+    n_inputs = _PER_REAL * n_reals + forecast.shape[1] + _PER_CATEGORY * slots.shape[1] + N_CALENDAR
+    found = np.empty((n, n_inputs), np.float32)
+    _dense(
+        *(before["scale"], before["outputs"], after["scale"], after["timestamp_us"], after["interval_us"]),
+        *(forecast, error, category_nll, slots, found),
     )
-    return np.asarray(np.clip(np.concatenate(parts, axis=1), -CLIP, CLIP), np.float32)
+    return found
+
+
+@kernel(fields_of(SCALE), VALUES, VALUES)
+def _targets(scale: np.ndarray, values: np.ndarray, scaled: np.ndarray) -> None:
+    for b in range(values.shape[0]):
+        for f in range(values.shape[1]):
+            field = scale[b, f]
+            increment = clip((values[b, f] - field.value) / increment_size(field), CLIP)
+            scaled[b, f] = increment if field.count > 0 and not math.isnan(values[b, f]) else math.nan
+
+
+@kernel(fields_of(SCALE), SINGLES, fields_of(SCALE), TIMES, TIMES, VALUES, VALUES, VALUES, SLOTS, SINGLES)
+def _dense(
+    scale_before: np.ndarray,
+    outputs: np.ndarray,
+    scale: np.ndarray,
+    times: np.ndarray,
+    intervals: np.ndarray,
+    forecast: np.ndarray,
+    error: np.ndarray,
+    category_nll: np.ndarray,
+    slots: np.ndarray,
+    found: np.ndarray,
+) -> None:
+    n_reals, n_categories, n_forecasts = error.shape[1], slots.shape[1], forecast.shape[1]
+    n_dense = found.shape[1]
+    for b in range(found.shape[0]):
+        row = found[b]
+        for f in range(n_reals):
+            old, new = scale_before[b, f], scale[b, f]
+            unit = increment_size(new)
+            row[f] = clip((new.value - old.value) / unit, CLIP) if old.count > 0 else 0.0
+            row[n_reals + f] = clip((new.value - new.level) / level_size(new), CLIP)
+            surprise = 0.0
+            if not math.isnan(error[b, f]):  # then the value was seen, and is the scale's
+                surprise = clip((new.value - old.value) / increment_size(old) - outputs[b, f], CLIP)
+            row[2 * n_reals + f] = surprise
+            row[3 * n_reals + f] = 1.0 if new.gap > 0 else 0.0
+            if n_forecasts:
+                ahead = clip((forecast[b, f] - new.value) / unit, CLIP)
+                row[4 * n_reals + f] = 0.0 if math.isnan(forecast[b, f]) else ahead
+        at = _PER_REAL * n_reals + n_forecasts
+        for c in range(n_categories):
+            nats = category_nll[b, c]
+            row[at + c] = 0.0 if math.isnan(nats) else clip(nats, CLIP)
+            row[at + n_categories + c] = 1.0 if slots[b, c] < 0 else 0.0
+        calendar(expected(times[b], intervals[b]), row[n_dense - N_CALENDAR :])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration, reply, scaling, timing
+from model import calibration, opinions, reply, scaling, timing
 from model.belief import Beliefs
 from model.items import NO_TIME, Item
 from model.learner import Learner
@@ -17,7 +17,7 @@ N_PATHS = 200
 """Sample paths per forecast."""
 
 
-def forecast(learner: Learner, belief: Beliefs, horizon: int) -> list[dict[str, Any]]:
+def forecast(learner: Learner, belief: Beliefs, horizon: int, *, with_experts: bool = False) -> list[dict[str, Any]]:
     """Predict ``horizon`` steps ahead; changes nothing, and gives the same answer when asked again.
 
     The first step is the prediction that was sent. Each further one is read off the sample paths.
@@ -26,6 +26,7 @@ def forecast(learner: Learner, belief: Beliefs, horizon: int) -> list[dict[str, 
         learner: Its weights are used, not changed.
         belief: Of one stream.
         horizon: Steps, at least 1.
+        with_experts: Also what each expert said; of the first step, as the further ones are of no one mix.
 
     Returns:
         The contract's ``steps``.
@@ -36,7 +37,8 @@ def forecast(learner: Learner, belief: Beliefs, horizon: int) -> list[dict[str, 
     if horizon < 1 or len(belief) != 1:
         raise ValueError(f"horizon {horizon} of {len(belief)} beliefs")
     spec, sequence = learner.spec, int(belief.sequence[0])
-    steps = [{"sequence": sequence + 1, "fields": reply.fields(spec, learner.vocabulary, pending(learner, belief), 0)}]
+    sent = reply.fields(spec, learner.vocabulary, pending(learner, belief), 0, with_experts=with_experts)
+    steps = [{"sequence": sequence + 1, "fields": sent}]
     if horizon == 1:
         return steps
     source = np.random.default_rng((spec.seed, sequence))
@@ -72,6 +74,8 @@ def pending(learner: Learner, beliefs: Beliefs) -> Predictions:
         quantiles=mean[..., None] + std[..., None] * calibration.read(beliefs.records["quantiles"], levels),
         known=beliefs.records["scale"]["count"] > 0,
         probabilities=beliefs.records["probabilities"].astype(np.float64),
+        degrees=kept["degrees"],
+        mixed=opinions.kept(beliefs.records),
     )
 
 

@@ -13,6 +13,7 @@ from model import correction, experts, features, prediction, reply
 from model.belief import Beliefs
 from model.learner import Learner
 from model.network import Inputs
+from model.spec import ModelSpec
 
 
 def summarise(learner: Learner, belief: Beliefs) -> dict[str, Any]:
@@ -20,37 +21,40 @@ def summarise(learner: Learner, belief: Beliefs) -> dict[str, Any]:
 
     ``rmse`` is the root mean squared error over all real fields, in their units, beside that of predicting the last
     value again; ``coverage`` the share of values within the outermost quantiles; ``nll`` the mean per item, nats.
-    Values are ``None`` before there are any.
+    ``drift`` is the signal as in a reply, with how often drift began (``count``), at which sequence the present one did
+    (``since``), and the last one (``last``). Values are ``None`` before there are any.
     """
     record, spec = belief.records[0], learner.spec
     tally = record["tally"]
+    reals, categories = tally["reals"], tally["categories"]
     found: dict[str, Any] = {}
     for j, field in enumerate(spec.reals):
-        n = tally["scored"][j]
+        n = reals["scored"][j]
         found[field.name] = {
             "scored": int(n),
-            "rmse": _root(tally["squares"][j], n),
-            "persistence_rmse": _root(tally["persistence_squares"][j], n),
-            "mae": _mean(tally["absolutes"][j], n),
-            "coverage": _mean(tally["covered"][j], n),
+            "rmse": _root(reals["squares"][j], n),
+            "persistence_rmse": _root(reals["persistence_squares"][j], n),
+            "mae": _mean(reals["absolutes"][j], n),
+            "coverage": _mean(reals["covered"][j], n),
         }
     for j, field in enumerate(spec.categories):
-        n = tally["named"][j]
+        n = categories["named"][j]
         found[field.name] = {
             "scored": int(n),
-            "accuracy": _mean(tally["right"][j], n),
-            "persistence_accuracy": _mean(tally["repeated"][j], n),
-            "bits": _mean(tally["nats"][j] / np.log(2), n),
+            "accuracy": _mean(categories["right"][j], n),
+            "persistence_accuracy": _mean(categories["repeated"][j], n),
+            "bits": _mean(categories["nats"][j] / np.log(2), n),
         }
-    n_real = tally["scored"].sum()
+    n_real = reals["scored"].sum()
     return {
         "sequence": int(record["sequence"]),
         "items": int(record["sequence"]),
-        "weights_version": int(record["pending"]["weights_version"]),
+        "weights_version": int(record["weights_version"]),
         "nll": _mean(tally["nll"], tally["n_scores"]),
-        "rmse": _root(tally["squares"].sum(), n_real),
-        "persistence_rmse": _root(tally["persistence_squares"].sum(), n_real),
-        "coverage": _mean(tally["covered"].sum(), n_real),
+        "rmse": _root(reals["squares"].sum(), n_real),
+        "persistence_rmse": _root(reals["persistence_squares"].sum(), n_real),
+        "coverage": _mean(reals["covered"].sum(), n_real),
+        "drift": _drift(spec, record["drift"]),
         "fields": reply.in_order(spec, found),
     }
 
@@ -111,6 +115,17 @@ def _experts(learner: Learner, record: np.void) -> dict[str, Any]:
             for e, name in enumerate(experts.EXPERTS)
         }
     return found
+
+
+def _drift(spec: ModelSpec, drifted: np.void) -> dict[str, Any]:
+    """The drift signal, how often drift began, and at which sequence the one that there is, and the last one, began."""
+    stream = drifted["stream"]
+    return {
+        **reply.drift_signal(spec, drifted),
+        "count": int(stream["n_drifts"]),
+        "since": int(stream["since"]) or None,
+        "last": int(stream["last"]) or None,
+    }
 
 
 def _decode(learner: Learner, record: np.void, state: Tensor) -> dict[str, Any]:

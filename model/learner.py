@@ -14,6 +14,7 @@ from torch import Tensor
 from model import (
     codec,
     correction,
+    drift,
     examples,
     experts,
     features,
@@ -22,9 +23,12 @@ from model import (
     scaling,
     scoring,
     snapshot,
+    student,
     timing,
+    warm,
 )
 from model.belief import Beliefs
+from model.compiled.network import CompiledNetwork
 from model.items import NO_TIME, Item, Vocabulary
 from model.network import Example, Gradient, Inputs, Network
 from model.optimiser import Weights
@@ -55,7 +59,8 @@ class Learner:
         correction_rate: float | None = None,
     ) -> None:
         self.spec = spec
-        self.network = Network(spec, features.n_dense(spec))
+        warm.compile_cell(spec.cell)
+        self.network: Network = CompiledNetwork(spec, features.n_dense(spec))
         self.weights = weights or Weights.around(Parameters.fresh(self.network.layout, spec.seed))
         self.vocabulary = vocabulary or Vocabulary(spec)
         self.version = version
@@ -118,11 +123,11 @@ class Learner:
         changed = updated is not None or any(novel)
         version = self.version + changed
 
-        after = before.copy()
+        after = beliefs.copy().records
         if self.spec.learn.state:
             correction.learn_rate(self.network, after, targets, observed.slots)
         states = self._correct(after, gradient, example)
-        outputs = self._advance(after, weights, states, observed, scores)
+        outputs = self._advance(before, after, weights, states, observed, scores)
         predictions = prediction.predict(self.spec, self.network, after, outputs, vocabulary.n_known)
         prediction.await_item(after, predictions, vocabulary.n_known, version)
         learned = example_records if updated is not None else example_records[:0]
@@ -233,7 +238,13 @@ class Learner:
         return states
 
     def _advance(
-        self, records: np.ndarray, weights: Weights, states: Tensor, observed: Observed, scores: Scores
+        self,
+        before: np.ndarray,
+        records: np.ndarray,
+        weights: Weights,
+        states: Tensor,
+        observed: Observed,
+        scores: Scores,
     ) -> Tensor:
         """Take the items in and advance the state on them; ``records`` is changed.
 
@@ -242,9 +253,9 @@ class Learner:
         """
         scale = records["scale"]
         records["origin"], records["unit"] = scale["value"], scaling.increment_scale(scale)
-        error = (observed.values - records["origin"]) / records["unit"] - records["outputs"][:, : self.network.n_reals]
         scoring.take_in(records, scores, observed.slots)
-        old_scale = scale.copy()
+        student.observe(records, scores.error)
+        drift.observe(records, scores.error, records["unit"], scores.category_nll)
         stand_in = scaling.bound(scale, records["pending"]["mean"])
         scaling.observe(scale, observed.values, stand_in, scores.error)
         forecast = None
@@ -252,15 +263,7 @@ class Learner:
             experts.observe(records["experts"], observed.values, stand_in)
             forecast = experts.forecasts(records["experts"])[..., experts.EXPERTS.index("regression")]
         timing.tell(records, observed.timestamp_us)
-        dense = features.dense(
-            old_scale,
-            scale,
-            np.where(np.isnan(scores.error), np.nan, error),
-            forecast,
-            scores.category_nll,
-            observed.slots < 0,
-            timing.expected_us(records),
-        )
+        dense = features.dense(before, records, forecast, scores.error, scores.category_nll, observed.slots)
         window = records["window"]
         for name, newest in (("dense", dense), ("slots", observed.new_slots)):
             window[name][:, :-1] = window[name][:, 1:].copy()

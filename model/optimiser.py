@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.compiled import adam
+from model.compiled.network import serves
 from model.parameters import Parameters
 
 LEARNING_RATE = 4e-3
@@ -61,12 +63,25 @@ def update(weights: Weights, gradient: Tensor, rate: float) -> Weights | None:
     Returns:
         The new weights, or ``None`` where the gradient or the result is not finite: such a step is not taken.
     """
+    n = weights.n_updates + 1
+    if serves(gradient):
+        flat, first, second = (torch.empty_like(gradient) for _ in range(3))
+        taken = adam.update(
+            gradient.numpy(),
+            (weights.parameters.flat.numpy(), weights.first.numpy(), weights.second.numpy()),
+            (flat.numpy(), first.numpy(), second.numpy()),
+            (_BETA_1, _BETA_2),
+            (1 - _BETA_1**n, 1 - _BETA_2**n),
+            _EPSILON,
+            rate,
+            _MAX_NORM,
+        )
+        return Weights(Parameters(weights.parameters.layout, flat), first, second, n) if taken else None
     norm = float(torch.linalg.vector_norm(gradient))
     if not norm < float("inf"):  # also false for NaN
         return None
     if norm > _MAX_NORM:
         gradient = gradient * (_MAX_NORM / norm)
-    n = weights.n_updates + 1
     first = torch.lerp(weights.first, gradient, 1 - _BETA_1)
     second = torch.addcmul(weights.second * _BETA_2, gradient, gradient, value=1 - _BETA_2)
     root = (second / (1 - _BETA_2**n)).sqrt_().add_(_EPSILON)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.cells import CELLS, CellWeights
 from model.spec import ModelSpec
+
+Arrays = dict[str, NDArray[Any]]
+"""Parameters, or a gradient of them, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +23,7 @@ class _Part:
     name: str
     offset: int
     shape: tuple[int, ...]
+    stop: int
 
 
 class ParameterLayout:
@@ -49,36 +56,67 @@ class ParameterLayout:
         self._add("readout_bias", n_outputs)
 
     def _add(self, name: str, *shape: int) -> None:
-        self.parts[name] = _Part(name, self.size, shape)
-        self.size += math.prod(shape)
+        start, self.size = self.size, self.size + math.prod(shape)
+        self.parts[name] = _Part(name, start, shape, self.size)
 
     def view(self, flat: Tensor, name: str) -> Tensor:
         """The named parameter as a view into ``flat``."""
         part = self.parts[name]
-        return flat[part.offset : part.offset + math.prod(part.shape)].view(part.shape)
+        return flat[part.offset : part.stop].view(part.shape)
+
+    def arrays(self, flat: NDArray[Any]) -> Arrays:
+        """Each parameter as a view into ``flat``."""
+        return {part.name: flat[part.offset : part.stop].reshape(part.shape) for part in self.parts.values()}
 
 
 class Parameters:
-    """A flat vector under its layout; the attributes are views into it."""
+    """A flat vector under its layout; the attributes are views into it, made when they are first asked for."""
 
     def __init__(self, layout: ParameterLayout, flat: Tensor) -> None:
         if flat.shape != (layout.size,):
             raise ValueError(f"expected {layout.size} parameters, got {tuple(flat.shape)}")
         self.layout, self.flat = layout, flat
-        layers = range(layout.n_layers)
-        self.inputs = [layout.view(flat, f"input.{i}") for i in layers]
-        self.biases = [layout.view(flat, f"bias.{i}") for i in layers]
-        self.cells = [
-            CellWeights(
-                layout.view(flat, f"recurrent.{i}"),
-                layout.view(flat, f"out.{i}") if layout.cell.has_out else None,
-                layout.view(flat, f"out_bias.{i}") if layout.cell.has_out else None,
-            )
-            for i in layers
-        ]
-        self.initial = layout.view(flat, "initial")  # (L, S, H)
-        self.readout = layout.view(flat, "readout")  # (H, O)
-        self.readout_bias = layout.view(flat, "readout_bias")  # (O,)
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """The same memory as NumPy's; of parameters on the CPU."""
+        return self.layout.arrays(self.flat.numpy())
+
+    @cached_property
+    def inputs(self) -> list[Tensor]:
+        """Of each layer, (I, G*H)."""
+        return self._layers("input")
+
+    @cached_property
+    def biases(self) -> list[Tensor]:
+        """Of each layer, (G*H,)."""
+        return self._layers("bias")
+
+    @cached_property
+    def cells(self) -> list[CellWeights]:
+        """Recurrent weights of each layer."""
+        if not self.layout.cell.has_out:
+            return [CellWeights(recurrent) for recurrent in self._layers("recurrent")]
+        parts = (self._layers(name) for name in ("recurrent", "out", "out_bias"))
+        return [CellWeights(*layer) for layer in zip(*parts, strict=True)]
+
+    @cached_property
+    def initial(self) -> Tensor:
+        """(L, S, H)."""
+        return self.layout.view(self.flat, "initial")
+
+    @cached_property
+    def readout(self) -> Tensor:
+        """(H, O)."""
+        return self.layout.view(self.flat, "readout")
+
+    @cached_property
+    def readout_bias(self) -> Tensor:
+        """(O,)."""
+        return self.layout.view(self.flat, "readout_bias")
+
+    def _layers(self, name: str) -> list[Tensor]:
+        return [self.layout.view(self.flat, f"{name}.{layer}") for layer in range(self.layout.n_layers)]
 
     @classmethod
     def fresh(cls, layout: ParameterLayout, seed: int) -> Parameters:

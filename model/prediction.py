@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numba import types
 from numpy.typing import NDArray
 
-from model import calibration, distribution, experts, features, scaling
+from model import calibration, experts, student
+from model.distribution import FLOOR
+from model.features import MAX_OUTPUT
+from model.kernels import SINGLES, VALUES, clip, fields_of, kernel
 from model.network import Network
+from model.scaling import SCALE, error_size, increment_size
 from model.spec import ModelSpec
 
 Floats = NDArray[np.float64]
@@ -25,6 +31,9 @@ class Predictions:
         quantiles: At the spec's levels, (B, R, N).
         known: Whether the stream has ever seen a value of the field, (B, R); no prediction without one.
         probabilities: Of all category fields' slots side by side, (B, V).
+        degrees: Of freedom, (B, R), 0 for a normal distribution; ``None`` where the distribution is of no one shape.
+        mixed: What the means were mixed of; ``None`` where the network alone made them, or where they are of no one
+            mix, such as those of many paths.
     """
 
     mean: Floats
@@ -32,6 +41,8 @@ class Predictions:
     quantiles: Floats
     known: NDArray[np.bool_]
     probabilities: Floats
+    degrees: Floats | None = None
+    mixed: experts.Mixed | None = None
 
 
 def predict(
@@ -46,15 +57,13 @@ def predict(
         outputs: (B, O).
         n_known: Values that the vocabulary knows, (C,).
     """
-    scale = records["scale"]
-    increments = outputs[:, : network.n_reals].double().cpu().numpy()
-    mean = scale["value"] + scaling.increment_scale(scale) * np.clip(
-        increments, -features.MAX_OUTPUT, features.MAX_OUTPUT
-    )
-    known = scale["count"] > 0
+    scale, shape = records["scale"], (len(records), network.n_reals)
+    mean, std, known = np.empty(shape), np.empty(shape), np.empty(shape, np.bool_)
+    _advance(scale, outputs.cpu().numpy(), mean, std, known)
+    mixed = None
     if spec.has_experts:
-        mean = np.where(known, experts.mix(records["experts"], mean).mean, mean)
-    std = scaling.error_scale(scale) * np.sqrt(1 + scale["gap"])
+        mixed = experts.mix(records["experts"], mean)
+        mean = np.where(known, mixed.mean, mean)
     read = calibration.read(records["quantiles"], np.asarray(spec.quantiles))
     probabilities = [category_probabilities(network, outputs, n_known, j) for j in range(len(network.slices))]
     return Predictions(
@@ -62,29 +71,64 @@ def predict(
         std=std,
         quantiles=mean[..., None] + std[..., None] * read,
         known=known,
-        probabilities=np.concatenate(probabilities, 1) if probabilities else np.zeros((len(records), 0)),
+        probabilities=np.concatenate(probabilities, 1) if probabilities else np.empty((len(records), 0)),
+        degrees=student.choose(records) if spec.tails == "student" else np.zeros(mean.shape),
+        mixed=mixed,
     )
 
 
 def category_probabilities(
     network: Network, outputs: torch.Tensor, n_known: NDArray[np.int64], category: int
 ) -> NDArray[np.float64]:
-    """Floored probabilities (B, V) of one category field's slots."""
-    known = torch.from_numpy(n_known).to(outputs.device).expand(len(outputs), -1)
-    probabilities = network.log_probabilities(outputs, known, category).exp().double().cpu().numpy()
-    slot = np.arange(probabilities.shape[1])
-    possible = slot < n_known[category]
-    if network.is_open[category]:
-        possible[-1] = True  # the slot of all values not yet known
-    floored = distribution.floored(probabilities, np.broadcast_to(possible, probabilities.shape))
-    return floored.astype(np.float32).astype(np.float64)  # as it is kept, so that it is scored as it was sent
+    """Probabilities (B, V) of one category field's slots, as single precision keeps them.
+
+    A little of the uniform distribution is mixed in, so that a slot that can be taken has at least ``FLOOR``.
+    """
+    start, stop = network.slices[category]
+    logits = outputs[:, start:stop].cpu().numpy()
+    probabilities = np.empty(logits.shape)
+    _normalise(logits, int(n_known[category]), network.is_open[category], FLOOR, probabilities)
+    return probabilities
 
 
 def await_item(records: np.ndarray, predictions: Predictions, n_known: NDArray[np.int64], version: int) -> None:
     """Keep the predictions as pending; ``records`` is changed."""
     pending = records["pending"]
     pending["mean"], pending["std"] = predictions.mean, predictions.std
+    pending["degrees"] = 0.0 if predictions.degrees is None else predictions.degrees
     pending["low"], pending["high"] = predictions.quantiles[..., 0], predictions.quantiles[..., -1]
     records["probabilities"] = predictions.probabilities
     records["n_known"] = n_known
-    pending["weights_version"] = version
+    records["weights_version"] = version
+
+
+@kernel(fields_of(SCALE), SINGLES, VALUES, VALUES, types.boolean[:, :])
+def _advance(scale: np.ndarray, outputs: np.ndarray, mean: np.ndarray, std: np.ndarray, known: np.ndarray) -> None:
+    """The network's mean, and the error to expect of it, which grows with the items missing since the last value."""
+    for b in range(mean.shape[0]):
+        for f in range(mean.shape[1]):
+            field = scale[b, f]
+            mean[b, f] = field.value + increment_size(field) * clip(np.float64(outputs[b, f]), MAX_OUTPUT)
+            std[b, f] = error_size(field) * math.sqrt(1 + field.gap)
+            known[b, f] = field.count > 0
+
+
+@kernel(SINGLES, types.int64, types.boolean, types.float64, VALUES)
+def _normalise(logits: np.ndarray, n_known: int, is_open: bool, floor: float, probabilities: np.ndarray) -> None:
+    """Softmax over the slots that can be taken: the known ones and, in an open field, the last; floored."""
+    n_slots = logits.shape[1]
+    n_first = min(n_known, n_slots - 1 if is_open else n_slots)
+    n_possible = n_first + is_open
+    for b in range(logits.shape[0]):
+        row, found = logits[b], probabilities[b]
+        most = row[n_slots - 1] if is_open else row[0]
+        for i in range(n_first):
+            most = max(most, row[i])
+        total = 0.0
+        for i in range(n_slots):
+            possible = i < n_first or (is_open and i == n_slots - 1)
+            found[i] = math.exp(np.float64(row[i]) - most) if possible else 0.0
+            total += found[i]
+        for i in range(n_slots):
+            if i < n_first or (is_open and i == n_slots - 1):  # rounded as it is kept, to be scored as it was sent
+                found[i] = np.float32((1 - floor * n_possible) * (found[i] / total) + floor)

@@ -1,15 +1,20 @@
 """Running scale per stream and real field: what makes a stream of any unit look alike to the network.
 
-Everything here works on (B, R) float64 arrays, B streams by R real fields.
+Arrays and records are (B, R), B streams by R real fields; numbers are float64.
 """
 
 from __future__ import annotations
 
+import math
+from typing import Any, TypeAlias
+
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
+from model.kernels import VALUES, clip, fields_of, kernel, part
+
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 HORIZON = 1000
 """Items over which the running scale forgets; before that it is a plain average."""
@@ -31,15 +36,22 @@ _RELATIVE_FLOOR = 1e-9  # of the level: differences below float noise are no sca
 _ABSOLUTE_FLOOR = 1e-100
 
 
-def scaling_dtype(n_reals: int) -> np.dtype[np.void]:
-    """Layout of one stream's running scale.
+SCALE = np.dtype([(name, np.float64) for name in ("value", "observed", "gap", *LEARNED)])
+"""Running scale of one real field of a stream.
 
-    ``value`` is the last value, or what stood in for it; ``observed`` the last value that was seen (NaN before any);
-    ``gap`` items missing since then; ``count`` values seen; ``level`` and ``spread`` running mean and variance of the
-    values; ``change`` running mean square of the increments, of which there were ``n_changes``; ``error`` running mean
-    square of the prediction error, of which there were ``n_errors``, and ``slow_error`` the same over a longer time.
-    """
-    return np.dtype([(name, np.float64, (n_reals,)) for name in ("value", "observed", "gap", *LEARNED)])
+``value`` is the last value, or what stood in for it; ``observed`` the last value that was seen (NaN before any);
+``gap`` items missing since then; ``count`` values seen; ``level`` and ``spread`` running mean and variance of the
+values; ``change`` running mean square of the increments, of which there were ``n_changes``; ``error`` running mean
+square of the prediction error, of which there were ``n_errors``, and ``slow_error`` the same over a longer time.
+"""
+
+Scale: TypeAlias = Any
+"""One record of :data:`SCALE` as kernels see it: its parts are attributes, which can be assigned to."""
+
+
+def scaling_dtype(n_reals: int) -> np.dtype[np.void]:
+    """Layout of one stream's running scale: :data:`SCALE` per real field."""
+    return np.dtype((SCALE, (n_reals,)))
 
 
 def fresh(records: np.ndarray) -> None:
@@ -48,77 +60,141 @@ def fresh(records: np.ndarray) -> None:
         records[name] = np.nan if name == "observed" else 0.0
 
 
+@part
+def increment_size(field: Scale) -> float:
+    """Typical size of an increment; above 0 always."""
+    guess = 1.0 if field.value == 0 else 0.1 * abs(field.value)
+    return max(math.sqrt(field.change) if field.n_changes > 0 else guess, _floor(field))
+
+
+@part
+def level_size(field: Scale) -> float:
+    """Standard deviation of the values, at least the increments' size."""
+    return max(math.sqrt(field.spread), increment_size(field))
+
+
+@part
+def error_size(field: Scale) -> float:
+    """Typical size of the error of a prediction from the item before; the increments' until there was one."""
+    if field.n_errors > 0:
+        return max(math.sqrt(field.error), QUIET * math.sqrt(field.slow_error), _floor(field))
+    return increment_size(field)
+
+
 def increment_scale(records: np.ndarray) -> Floats:
     """Typical size of an increment, (B, R); above 0 always."""
-    guess = np.where(records["value"] == 0, 1.0, 0.1 * np.abs(records["value"]))
-    return np.maximum(np.where(records["n_changes"] > 0, np.sqrt(records["change"]), guess), _floor(records))
+    return _sizes(records)[0]
 
 
 def level_scale(records: np.ndarray) -> Floats:
     """Standard deviation of the values, (B, R), at least the increments' scale."""
-    return np.asarray(np.maximum(np.sqrt(records["spread"]), increment_scale(records)))
+    return _sizes(records)[1]
 
 
 def error_scale(records: np.ndarray) -> Floats:
     """Typical size of the error of a prediction from the item before, (B, R); the increments' until there was one."""
-    size: Floats = np.maximum(np.sqrt(records["error"]), QUIET * np.sqrt(records["slow_error"]))
-    return np.where(records["n_errors"] > 0, np.maximum(size, _floor(records)), increment_scale(records))
+    return _sizes(records)[2]
 
 
 def bound(records: np.ndarray, values: Floats) -> Floats:
     """Keep values that were predicted, not seen, within the range the stream has shown."""
-    reach = 4 * level_scale(records)
-    low = np.minimum(records["level"] - reach, records["value"])
-    high = np.maximum(records["level"] + reach, records["value"])
-    return np.asarray(np.clip(values, low, high))
+    bounded = np.empty(records.shape)
+    _bound(records, values, bounded)
+    return bounded
 
 
 def observe(records: np.ndarray, values: Floats, stand_in: Floats, error: Floats) -> None:
     """Take in one item per stream; ``records`` is changed.
 
     Args:
-        records: Of the streams, (B,).
+        records: Of the streams, (B, R).
         values: What was observed, (B, R); NaN where missing.
         stand_in: Takes a missing value's place as the last value, (B, R).
         error: Observed minus predicted, (B, R); NaN where there was no prediction or no value.
     """
-    seen = ~np.isnan(values)
-    increment = np.where(seen, values, 0.0) - records["value"]
-    consecutive = seen & (records["count"] > 0) & (records["gap"] == 0)
-    predicted = consecutive & ~np.isnan(error)
-    errors = np.maximum(error_scale(records), np.sqrt(records["slow_error"]))
-    changes = increment_scale(records)
-    records["n_errors"] += predicted
-    records["n_changes"] += consecutive
-    _average(records, "error", "n_errors", error, errors, predicted, ERROR_HORIZON)
-    _average(records, "slow_error", "n_errors", error, errors, predicted, HORIZON)
-    _average(records, "change", "n_changes", increment, changes, consecutive, HORIZON)
-
-    records["count"] += seen
-    rate = 1 / np.clip(records["count"], 1, HORIZON)
-    deviation = np.where(seen, np.where(seen, values, 0.0) - records["level"], 0.0)
-    most = np.where(records["count"] > _TRUSTED, OUTLIER * level_scale(records), np.inf)
-    deviation = np.clip(deviation, -most, most)
-    first = records["count"] <= 1
-    records["level"] = np.where(seen & first, values, records["level"] + rate * deviation)
-    spread = (1 - rate) * (records["spread"] + rate * np.square(deviation))
-    records["spread"] = np.where(seen, np.where(first, 0.0, spread), records["spread"])
-    records["observed"] = np.where(seen, values, records["observed"])
-    records["value"] = np.where(seen, values, np.where(records["count"] > 0, stand_in, 0.0))
-    records["gap"] = np.where(seen, 0.0, records["gap"] + 1)
+    _observe(records, values, stand_in, error)
 
 
-def _average(
-    records: np.ndarray, mean: str, count: str, values: Floats, scale: Floats, use: Bools, horizon: int
-) -> None:
-    """Fold squared ``values`` into a running mean square, outliers cut."""
-    n = records[count]
-    most = np.where(n > _TRUSTED, OUTLIER * scale, np.inf)
-    square = np.square(np.minimum(np.abs(np.where(use, values, 0.0)), most))
-    rate = 1 / np.clip(n, 1, horizon)
-    records[mean] = np.where(use, records[mean] + rate * (square - records[mean]), records[mean])
+@part
+def _floor(field: Scale) -> float:
+    size: float = max(abs(field.level), abs(field.value))
+    return max(_RELATIVE_FLOOR * size, _ABSOLUTE_FLOOR)
 
 
-def _floor(records: np.ndarray) -> Floats:
-    size: Floats = np.maximum(np.abs(records["level"]), np.abs(records["value"]))
-    return np.maximum(_RELATIVE_FLOOR * size, _ABSOLUTE_FLOOR)
+@part
+def _averaged(mean: float, value: float, scale: float, n: float, horizon: float) -> float:
+    """A running mean square with ``value`` taken in as the ``n``-th, outliers cut."""
+    size: float = abs(value)
+    if n > _TRUSTED:
+        size = min(size, OUTLIER * scale)
+    return mean + (size * size - mean) / min(max(n, 1.0), horizon)
+
+
+@part
+def _follow_errors(field: Scale, error: float) -> None:
+    scale = max(error_size(field), math.sqrt(field.slow_error))
+    field.n_errors += 1
+    field.error = _averaged(field.error, error, scale, field.n_errors, ERROR_HORIZON)
+    field.slow_error = _averaged(field.slow_error, error, scale, field.n_errors, HORIZON)
+
+
+@part
+def _follow_level(field: Scale, value: float) -> None:
+    field.count += 1
+    if field.count <= 1:
+        field.level = value
+        field.spread = 0.0
+        return
+    rate = 1 / min(field.count, HORIZON)
+    deviation = value - field.level
+    if field.count > _TRUSTED:
+        deviation = clip(deviation, OUTLIER * level_size(field))
+    field.level += rate * deviation
+    field.spread = (1 - rate) * (field.spread + rate * deviation * deviation)
+
+
+@kernel(fields_of(SCALE), VALUES, VALUES, VALUES)
+def _observe(fields: np.ndarray, values: np.ndarray, stand_in: np.ndarray, errors: np.ndarray) -> None:
+    for b in range(fields.shape[0]):
+        for f in range(fields.shape[1]):
+            field, value, error = fields[b, f], values[b, f], errors[b, f]
+            if math.isnan(value):
+                field.value = stand_in[b, f] if field.count > 0 else 0.0
+                field.gap += 1
+                continue
+            if field.count > 0 and field.gap == 0:  # an increment, and not one over several items
+                change = increment_size(field)
+                if not math.isnan(error):
+                    _follow_errors(field, error)
+                field.n_changes += 1
+                field.change = _averaged(field.change, value - field.value, change, field.n_changes, HORIZON)
+            _follow_level(field, value)
+            field.observed = value
+            field.value = value
+            field.gap = 0.0
+
+
+@kernel(fields_of(SCALE), VALUES, VALUES)
+def _bound(fields: np.ndarray, values: np.ndarray, bounded: np.ndarray) -> None:
+    for b in range(fields.shape[0]):
+        for f in range(fields.shape[1]):
+            field = fields[b, f]
+            reach = 4 * level_size(field)
+            low, high = min(field.level - reach, field.value), max(field.level + reach, field.value)
+            bounded[b, f] = min(max(values[b, f], low), high)
+
+
+@kernel(fields_of(SCALE), types.float64[:, :, :])
+def _measure(fields: np.ndarray, sizes: np.ndarray) -> None:
+    for b in range(fields.shape[0]):
+        for f in range(fields.shape[1]):
+            sizes[0, b, f] = increment_size(fields[b, f])
+            sizes[1, b, f] = level_size(fields[b, f])
+            sizes[2, b, f] = error_size(fields[b, f])
+
+
+def _sizes(records: np.ndarray) -> tuple[Floats, Floats, Floats]:
+    """Of increments, of values and of errors, each (B, R)."""
+    sizes = np.empty((3, *records.shape))
+    _measure(records, sizes)
+    return sizes[0], sizes[1], sizes[2]

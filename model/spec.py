@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 FieldKind = Literal["real", "category"]
 CellKind = Literal["lstm", "gru", "rnn", "fused"]
-ExpertsKind = Literal["all", "none"]
+ExpertsKind = Literal["all", "light", "none"]
+TailsKind = Literal["normal", "student"]
 
 MAX_FIELDS = 64
 MAX_HIDDEN = 1024
@@ -99,7 +100,7 @@ class Layout(NamedTuple):
     window: int
     n_reals: int
     n_slots: tuple[int, ...]
-    has_experts: bool
+    experts: ExpertsKind
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,10 @@ class ModelSpec:
         seed: Of the initial weights.
         learn: What an item changes.
         experts: What forecasts a real field beside the network, and is mixed with it: ``all`` is persistence and a
-            regression, some ten kilobytes per field of a stream; ``none`` leaves the network alone.
+            regression that finds seasons, some ten kilobytes per field of a stream; ``light`` looks for no seasons and
+            takes a quarter of that; ``none`` leaves the network alone.
+        tails: The shape of a real field's distribution: ``normal``, or ``student`` for Student's t wherever its tails
+            have lately fitted the stream better. Quantiles follow the stream under both.
         quantiles: Levels that a real field's prediction reports, each in (0, 1).
         max_streams: Most streams at once; ``None`` for no bound of its own.
         ttl_s: Seconds after its last item at which a stream is forgotten; ``None`` for never.
@@ -134,6 +138,7 @@ class ModelSpec:
     seed: int = 0
     learn: LearnSpec = field(default_factory=LearnSpec)
     experts: ExpertsKind = "all"
+    tails: TailsKind = "normal"
     quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
     max_streams: int | None = None
     ttl_s: float | None = None
@@ -144,10 +149,9 @@ class ModelSpec:
         names = [f.name for f in self.fields]
         if len(set(names)) != len(names):
             raise ValueError("fields: each name once")
-        if self.cell not in get_args(CellKind):
-            raise ValueError(f"cell {self.cell!r} is none of {', '.join(get_args(CellKind))}")
-        if self.experts not in get_args(ExpertsKind):
-            raise ValueError(f"experts {self.experts!r} is none of {', '.join(get_args(ExpertsKind))}")
+        for name, kinds in (("cell", CellKind), ("experts", ExpertsKind), ("tails", TailsKind)):
+            if getattr(self, name) not in get_args(kinds):
+                raise ValueError(f"{name} {getattr(self, name)!r} is none of {', '.join(get_args(kinds))}")
         for name, most in (("hidden", MAX_HIDDEN), ("layers", MAX_LAYERS), ("window", MAX_WINDOW)):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name}: 1 to {most}, got {getattr(self, name)}")
@@ -179,7 +183,7 @@ class ModelSpec:
         """What decides the layout of a belief."""
         n_slots = tuple(f.n_slots for f in self.categories)
         shape = (self.cell, self.hidden, self.layers, self.window)
-        return Layout(*shape, len(self.reals), n_slots, self.has_experts)
+        return Layout(*shape, len(self.reals), n_slots, self.experts if self.has_experts else "none")
 
     @cached_property
     def categories(self) -> tuple[FieldSpec, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,17 @@ class Step:
     @property
     def results(self) -> list[dict[str, Any]]:
         """Sequence, score and prediction of each stream as the contract's JSON values."""
+        return self.render()
+
+    def render(self, with_experts: Sequence[bool] | None = None) -> list[dict[str, Any]]:
+        """The results; those of the streams so marked, (B,), also say what each expert said."""
         return reply.results(
-            self.spec, self.vocabulary, self.beliefs.sequence, self.version, self.scores, self.predictions
+            self.spec,
+            self.vocabulary,
+            self.beliefs.sequence,
+            self.version,
+            self.scores,
+            self.predictions,
+            self.beliefs.records["drift"],
+            with_experts,
         )

@@ -5,10 +5,13 @@ Times are integer microseconds since 1970 UTC; ``NO_TIME`` stands for none.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from model.items import NO_TIME
+from model.kernels import TIMES, kernel, part
 
 Times = NDArray[np.int64]
 
@@ -20,24 +23,41 @@ N_CALENDAR = 2 * len(_PERIODS_S)
 """Calendar features of one time."""
 
 
-def calendar(times: Times) -> NDArray[np.float64]:
-    """Sine and cosine of the time of day and of the week, (B, 4); zeros without a time."""
-    known = times != NO_TIME
-    seconds = np.where(known, times, 0) / 1e6 + _WEEK_OFFSET_S
-    phase = 2 * np.pi * seconds[:, None] / np.array(_PERIODS_S)
-    return np.where(known[:, None], np.concatenate([np.sin(phase), np.cos(phase)], axis=1), 0.0)
+@part
+def calendar(time: int, features: np.ndarray) -> None:
+    """Write sine and cosine of the time of day and of the week, (4,); zeros without a time."""
+    features[:] = 0
+    if time != NO_TIME:
+        seconds = time / 1e6 + _WEEK_OFFSET_S
+        n = len(_PERIODS_S)
+        for i in range(n):
+            phase = 2 * math.pi * seconds / _PERIODS_S[i]
+            features[i] = math.sin(phase)
+            features[n + i] = math.cos(phase)
+
+
+@part
+def expected(time: int, interval: int) -> int:
+    """When an item is expected that follows one of this time; ``NO_TIME`` if that had none."""
+    return time if time == NO_TIME else time + interval
 
 
 def expected_us(records: np.ndarray) -> Times:
     """When each stream's next item is expected, (B,); ``NO_TIME`` where it never had a timestamp."""
-    timed = records["timestamp_us"] != NO_TIME
-    return np.where(timed, np.where(timed, records["timestamp_us"], 0) + records["interval_us"], NO_TIME)
+    times: Times = records["timestamp_us"]
+    return np.where(times == NO_TIME, NO_TIME, times + records["interval_us"])
 
 
 def tell(records: np.ndarray, times: Times) -> None:
     """Take in the items' times, (B,); ``records`` is changed. Time that stands still or runs back is no interval."""
-    timed = times != NO_TIME
-    both = timed & (records["timestamp_us"] != NO_TIME)
-    elapsed = np.where(both, times - np.where(both, records["timestamp_us"], 0), 0)
-    records["interval_us"] = np.where(elapsed > 0, elapsed, records["interval_us"])
-    records["timestamp_us"] = np.where(timed, times, records["timestamp_us"])
+    _tell(records["timestamp_us"], records["interval_us"], times)
+
+
+@kernel(TIMES, TIMES, TIMES)
+def _tell(last: np.ndarray, intervals: np.ndarray, times: np.ndarray) -> None:
+    for b in range(times.size):
+        if times[b] != NO_TIME:
+            elapsed = times[b] - last[b]
+            if last[b] != NO_TIME and elapsed > 0:
+                intervals[b] = elapsed
+            last[b] = times[b]

@@ -36,9 +36,16 @@ class Observation:
 
 
 class Frame:
-    """What one caller waits for: an answer per observation, and one future for all of them."""
+    """What one caller waits for: an answer per observation, and one future for all of them.
 
-    def __init__(self, size: int, future: asyncio.Future[list[Answer]]) -> None:
+    Args:
+        size: Observations.
+        future: Of the answers.
+        experts: Whether the answers are to say what each expert said.
+    """
+
+    def __init__(self, size: int, future: asyncio.Future[list[Answer]], *, experts: bool = False) -> None:
+        self.experts = experts
         self._answers: list[Answer | None] = [None] * size
         self._missing = size
         self.future = future

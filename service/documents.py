@@ -31,12 +31,46 @@ class CategoryScore(BaseModel):
     rank: int = Field(description="The observed value's rank among the predicted ones; 1 if it was the most likely.")
 
 
+class Drift(BaseModel):
+    """Whether the stream's predictions have become worse than they used to be, lastingly; after this item."""
+
+    drifting: bool = Field(description="Begins at `level` 1, ends once the level has stayed below .25 for 20 items.")
+    level: float = Field(
+        description="How near the nearest field is to drift: 0 for not at all, 1 for drift, at most 2."
+    )
+    fields: list[str] = Field(description="Those that drift.")
+
+
+class StreamDrift(Drift):
+    """The drift signal of a stream, and its past."""
+
+    count: int = Field(description="How often drift began.")
+    since: int | None = Field(description="The sequence at which the present drift began; `null` without one.")
+    last: int | None = Field(description="The sequence at which the last drift began; `null` before any.")
+
+
 class Score(BaseModel):
     """How good the prediction was that awaited this item, taken before anything was learned from it."""
 
     nll: float = Field(description="Negative log likelihood of the item, in nats.")
     anomaly: float = Field(description="The share of this stream's past items that were less surprising, 0 to 1.")
+    drift: Drift
     fields: dict[str, RealScore | CategoryScore] = Field(description="By field; missing values have no score.")
+
+
+class RealExpert(BaseModel):
+    """What one expert said of a real field."""
+
+    mean: float
+    weight: float = Field(description="Its share in the mix; those of all experts add up to 1.")
+
+
+class CategoryExpert(BaseModel):
+    """What one expert said of a category."""
+
+    weight: float = Field(description="Its share in the mix; those of all experts add up to 1.")
+    top: str | None
+    probabilities: dict[str, float]
 
 
 class RealPrediction(BaseModel):
@@ -45,6 +79,14 @@ class RealPrediction(BaseModel):
     mean: float
     std: float = Field(description="Standard deviation.")
     quantiles: dict[str, float] = Field(description="By level.")
+    degrees_of_freedom: int | None = Field(
+        None,
+        description="Of Student's t with this mean and standard deviation; `null` for a normal distribution. There "
+        "only with `tails: student`, and not beyond the next item.",
+    )
+    experts: dict[str, RealExpert] | None = Field(
+        None, description="By name, `network` among them; there only with `experts=true`."
+    )
 
 
 class CategoryPrediction(BaseModel):
@@ -52,6 +94,9 @@ class CategoryPrediction(BaseModel):
 
     top: str | None = Field(description="The most likely value; `null` before any is known.")
     probabilities: dict[str, float] = Field(description="Of the most likely ten values.")
+    experts: dict[str, CategoryExpert] | None = Field(
+        None, description="By name, `network` among them; there only with `experts=true`."
+    )
 
 
 class Forecast(BaseModel):
@@ -82,6 +127,7 @@ class Reply(BaseModel):
                     "score": {
                         "nll": 1.31,
                         "anomaly": 0.12,
+                        "drift": {"drifting": False, "level": 0.04, "fields": []},
                         "fields": {
                             "load": {"error": 0.4, "crps": 0.21, "covered": True},
                             "state": {"nll": 0.22, "rank": 1},
@@ -147,6 +193,7 @@ class StreamSummary(BaseModel):
     sequence: int = Field(description="Of the last applied item.")
     items: int = Field(description="How many were applied.")
     weights_version: int = Field(description="Weight updates that had gone into its pending prediction.")
+    drift: StreamDrift
     created_at: str = Field(description="When its first item was applied.", examples=["2026-01-01T10:00:00Z"])
     updated_at: str = Field(description="When its last item was applied.", examples=["2026-01-01T10:05:00Z"])
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from model.belief import belief_dtype
+from model.drift import n_begun
 from model.items import parse_item
 from model.learner import Learner
 from model.spec import ModelSpec
@@ -80,6 +81,7 @@ class Engine:
             UnknownModel: If there is no such model.
         """
         await self._recover()
+        self._metrics.drifts.labels(self.model)  # there from the start, at 0
         self._loop = asyncio.create_task(self._run(), name=f"engine {self.model}")
 
     @property
@@ -102,11 +104,14 @@ class Engine:
         """Most streams in a batch: the setting, less where beliefs are large."""
         return max(1, min(self._max_batch, MAX_BATCH_BYTES // belief_dtype(self.spec).itemsize))
 
-    async def submit(self, observations: Sequence[Observation | ServiceError]) -> list[Answer]:
+    async def submit(
+        self, observations: Sequence[Observation | ServiceError], *, experts: bool = False
+    ) -> list[Answer]:
         """Learn a frame of observations; return an answer for each, in order.
 
         Args:
             observations: Several of one stream are learned in their order. An error takes its place unchanged.
+            experts: Whether the predictions are to say what each expert said.
 
         Raises:
             Overloaded: If the queue has no room for them; none was taken.
@@ -115,7 +120,7 @@ class Engine:
         """
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
-        frame = Frame(len(observations), asyncio.get_running_loop().create_future())
+        frame = Frame(len(observations), asyncio.get_running_loop().create_future(), experts=experts)
         entries, now_s = [], time.perf_counter()
         for place, observation in enumerate(observations):
             if isinstance(observation, ServiceError):
@@ -229,6 +234,7 @@ class Engine:
                 raise
         else:
             self._weights.count(step.redo)
+            metrics.drifts.labels(self.model).inc(n_begun(step.beliefs.records))
             for entry, change in zip(todo.entries, changes, strict=True):
                 entry.resolve(change.reply)
             self._observe(todo.entries)

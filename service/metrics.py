@@ -38,12 +38,15 @@ class Metrics:
         self.weights_version = Gauge(
             "stepahead_weights_version", "Weight updates so far.", ["model"], registry=registry
         )
+        self.drifts = Counter(
+            "stepahead_drifts_total", "Times that a stream began to drift.", ["model"], registry=registry
+        )
         self.models = Gauge("stepahead_models", "Models open in this process.", registry=registry)
 
     def forget(self, model: str) -> None:
         """Drop what is labelled with a model that was closed."""
-        for gauge in (self.queue_depth, self.weights_version):
-            gauge.remove(model)
+        for instrument in (self.queue_depth, self.weights_version, self.drifts):
+            instrument.remove(model)
 
     def count_errors(self, answers: Iterable[object]) -> None:
         """Count those answers that are errors, by code."""

@@ -25,6 +25,18 @@ def encode_reply(stream: str, result: dict[str, Any]) -> bytes:
     )
 
 
-def mark_duplicate(reply: bytes) -> bytes:
-    """The kept reply as the answer to a resend: the same bytes but for ``duplicate``."""
-    return orjson.dumps({**orjson.loads(reply), "duplicate": True})
+def mark_duplicate(reply: bytes, *, experts: bool = False) -> bytes:
+    """The kept reply as the answer to a resend: the same bytes but for ``duplicate``.
+
+    Args:
+        reply: As it was kept, which is as it was first asked for.
+        experts: Whether the resend asks what each expert said. Where it does not, that is left out; where only the
+            resend does, it is not told, as it was not kept.
+    """
+    kept = orjson.loads(reply)
+    kept["duplicate"] = True
+    if not experts:
+        for field in kept["prediction"]["fields"].values():
+            if field is not None:
+                field.pop("experts", None)
+    return orjson.dumps(kept)

@@ -19,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from model import spec as model_spec
-from model.spec import CellKind, ExpertsKind, FieldKind, FieldSpec, LearnSpec, ModelSpec
+from model.spec import CellKind, ExpertsKind, FieldKind, FieldSpec, LearnSpec, ModelSpec, TailsKind
 from service.batcher import Observation
 from service.errors import brief
 from service.json_body import Unreadable
@@ -112,6 +112,10 @@ class LearnIn(Wire):
 
 
 _LEARNING_RATE = "Step size of the weights' optimiser, in (0, 1]; `null` for the default schedule."
+_TAILS = (
+    "The shape of a real field's distribution: `normal`, or `student` for Student's t wherever its tails have lately "
+    "fitted the stream better. Quantiles follow the stream under both."
+)
 _QUANTILES = "Levels that a real field's prediction reports, rising, each in (0, 1)."
 _MAX_STREAMS = "Most streams at once; an item of one more is answered `overloaded`. `null` for no bound."
 _TTL_S = "Seconds after its last item at which a stream is forgotten, at least 1; `null` for never."
@@ -146,8 +150,9 @@ class ModelSpecIn(Wire):
     experts: ExpertsKind = Field(
         _default("experts"),
         description="What forecasts real fields beside the network and is mixed with it by its recent success: `all`, "
-        "some ten kilobytes per field of a stream, or `none`.",
+        "some ten kilobytes per field of a stream, `light`, a quarter of that without seasons, or `none`.",
     )
+    tails: TailsKind = Field(_default("tails"), description=_TAILS)
     quantiles: list[float] = Field(_default("quantiles"), description=_QUANTILES)
     max_streams: int | None = Field(_default("max_streams"), description=_MAX_STREAMS)
     ttl_s: float | None = Field(_default("ttl_s"), description=_TTL_S)
@@ -166,6 +171,7 @@ class ModelPatchIn(Wire):
 
     learn: LearnIn | None = Field(None, description="What an item changes; parts that are absent stay.")
     learning_rate: float | None = Field(None, description=_LEARNING_RATE)
+    tails: TailsKind | None = Field(None, description=_TAILS)
     quantiles: list[float] | None = Field(None, description=_QUANTILES)
     max_streams: int | None = Field(None, description=_MAX_STREAMS)
     ttl_s: float | None = Field(None, description=_TTL_S)
@@ -177,7 +183,7 @@ class ModelPatchIn(Wire):
             ValueError: If a part is out of its bounds.
         """
         given: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set}
-        for name in ("learn", "quantiles"):
+        for name in ("learn", "quantiles", "tails"):
             if name in given and given[name] is None:
                 raise ValueError(f"{name}: null is no value")
         if self.learn is not None:

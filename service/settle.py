@@ -54,7 +54,7 @@ async def settle(
             entry.resolve(SequenceGap(entry.stream, expected, received))
         elif (reply := await partition.load_reply(entry.stream, received)) is not None:
             metrics.duplicates.inc()
-            entry.resolve(mark_duplicate(reply))
+            entry.resolve(mark_duplicate(reply, experts=entry.frame.experts))
         else:
             entry.resolve(SequenceStale(entry.stream, expected, received))
     if len(todo) < len(readable):
@@ -65,9 +65,10 @@ async def settle(
 def learn(learner: Learner, todo: Todo) -> tuple[Step, list[BeliefChange]]:
     """One step, and its results as they are stored and sent; changes nothing."""
     step = learner.step(todo.beliefs, [entry.item for entry in todo.entries])
+    results = step.render([entry.frame.experts for entry in todo.entries])
     changes = [
         BeliefChange(entry.stream, result["sequence"], belief, encode_reply(entry.stream, result))
-        for entry, result, belief in zip(todo.entries, step.results, step.encoded_beliefs, strict=True)
+        for entry, result, belief in zip(todo.entries, results, step.encoded_beliefs, strict=True)
     ]
     return step, changes
 

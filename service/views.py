@@ -52,11 +52,11 @@ def belief_inspected(learner: Learner, belief: Beliefs, stream: str, _stored: St
     return {"stream": stream, **inspection.inspect(learner, belief)}
 
 
-def forecast_of(horizon: int) -> Look[dict[str, Any]]:
-    """Predictions 1 to ``horizon`` steps ahead."""
+def forecast_of(horizon: int, *, with_experts: bool = False) -> Look[dict[str, Any]]:
+    """Predictions 1 to ``horizon`` steps ahead; of the first perhaps also what each expert said."""
 
     def look(learner: Learner, belief: Beliefs, stream: str, _stored: StoredStream) -> dict[str, Any]:
-        steps = forecast.forecast(learner, belief, horizon)
+        steps = forecast.forecast(learner, belief, horizon, with_experts=with_experts)
         return {"stream": stream, "sequence": steps[0]["sequence"], "steps": steps}
 
     return look

@@ -3,7 +3,10 @@
 Pure functions on records of B streams, as :mod:`model.scaling` is.
 """
 
-from model.experts.experts import Mixed, experts_dtype, forecasts, fresh, mix, observe
-from model.experts.records import EXPERTS
+from model.experts.experts import Mixed, experts_dtype, forecasts, fresh, mix, observe, pending
+from model.experts.records import EXPERTS, LIGHT, SEASONAL
 
-__all__ = ["EXPERTS", "Mixed", "experts_dtype", "forecasts", "fresh", "mix", "observe"]
+SIZES = {"all": SEASONAL, "light": LIGHT}
+"""What the experts may remember of each field, by the spec's ``experts``."""
+
+__all__ = ["EXPERTS", "SIZES", "Mixed", "experts_dtype", "forecasts", "fresh", "mix", "observe", "pending"]

@@ -12,6 +12,7 @@ from model.experts import lags, mixing, records, regression, scales
 Floats = NDArray[np.float64]
 
 _REGRESSION = ("coefficients", "covariance", "features")
+_PAST = ("path", "residuals", "correlations", "periods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,13 @@ class Mixed:
     forecasts: Floats
 
 
-def experts_dtype(n_reals: int) -> np.dtype[np.void]:
+def experts_dtype(n_reals: int, size: records.Size) -> np.dtype[np.void]:
     """Layout of one stream's record; see :func:`model.experts.records.experts_dtype`.
 
-    A field takes 10,152 bytes where it is the only one, and up to 12,024 with nine fields or more.
+    A field takes 10,152 bytes where it is the only one, and up to 12,024 with nine fields or more; if it is ``LIGHT``,
+    2,808 and up to 4,040.
     """
-    return records.experts_dtype(n_reals, lags.n_features(n_reals))
+    return records.experts_dtype(n_reals, lags.n_features(n_reals, size.n_seasons), size)
 
 
 def fresh(experts: np.ndarray) -> None:
@@ -54,11 +56,15 @@ def observe(experts: np.ndarray, values: Floats, stand_in: Floats) -> None:
     items, fields = experts["items"].copy(), experts["fields"]
     # Kernels want contiguous rows; of a batch these are copies.
     coefficients, covariance, features = (np.ascontiguousarray(experts[name]) for name in _REGRESSION)
+    path, residuals, correlations, periods = (experts[name] for name in _PAST)
     mixing.learn(fields, values)
-    regression.learn(fields, coefficients, covariance, features, values, items, scales.RATE)
-    lags.search(fields, coefficients, covariance, values, items, regression.PRIOR, regression.MEMORY)
-    scales.follow(fields, values, stand_in, items)
-    lags.describe(fields, features, items)
+    regression.learn(fields, coefficients, covariance, features, residuals, values, items, scales.RATE)
+    lags.search(
+        *(fields, coefficients, covariance, residuals, correlations, periods, values, items),
+        *(regression.PRIOR, regression.MEMORY),
+    )
+    scales.follow(fields, path, values, stand_in, items)
+    lags.describe(fields, path, residuals, periods, features, items)
     regression.forecast(fields, coefficients, features)
     for name, rows in zip(_REGRESSION, (coefficients, covariance, features), strict=True):
         experts[name] = rows
@@ -76,6 +82,10 @@ def mix(experts: np.ndarray, network: Floats) -> Mixed:
     To be called between one :func:`observe` and the next. Where the network's forecast is not finite, the last value
     takes its place.
     """
-    fields = experts["fields"]
-    mixing.combine(fields, network, records.MAX_VALUE)
-    return Mixed(*(np.array(fields[name]) for name in ("mixed", "weights", "forecasts")))
+    mixing.combine(experts["fields"], network, records.MAX_VALUE)
+    return pending(experts)
+
+
+def pending(experts: np.ndarray) -> Mixed:
+    """What was mixed last; to be called after :func:`mix`."""
+    return Mixed(*(np.array(experts["fields"][name]) for name in ("mixed", "weights", "forecasts")))

@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
-from model.experts.kernels import NUMBER, VALUES, clip, fields_of, kernel, part
 from model.experts.records import FIELD, Field
+from model.kernels import NUMBER, VALUES, clip, fields_of, kernel, part
 
 DISCOUNT = 0.001
 """Share of past regret that each item forgets."""

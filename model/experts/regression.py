@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
-from model.experts.kernels import ITEMS, NUMBER, ROWS, VALUES, clip, fields_of, kernel, packed, part
 from model.experts.records import FIELD
+from model.kernels import HISTORY, ITEMS, NUMBER, ROWS, VALUES, clip, fields_of, kernel, packed, part
 
 MEMORY = 2000.0
 """Items that least squares remembers: the forgetting factor is 1 - 1 / MEMORY."""
@@ -119,23 +119,25 @@ def _restart(coefficients: np.ndarray, covariance: np.ndarray) -> None:
         covariance[packed(i, i, n)] = PRIOR
 
 
-@kernel(fields_of(FIELD), ROWS, ROWS, ROWS, VALUES, ITEMS, NUMBER)
+@kernel(fields_of(FIELD), ROWS, ROWS, ROWS, HISTORY, VALUES, ITEMS, NUMBER)
 def learn(
     fields: np.ndarray,
     coefficients: np.ndarray,
     covariance: np.ndarray,
     features: np.ndarray,
+    residuals: np.ndarray,
     values: np.ndarray,
     items: np.ndarray,
     noise_rate: float,
 ) -> None:
-    """Learn what the pending forecast should have been; fields, coefficients and covariance change.
+    """Learn what the pending forecast should have been; fields, coefficients, covariance and residuals change.
 
     Args:
         fields: (B, R).
         coefficients: (B, R, N).
         covariance: (B, R, P).
         features: (B, R, N) of the pending forecast.
+        residuals: (B, R, T).
         values: (B, R), NaN where missing; nothing is learned there.
         items: (B,) before this one.
         noise_rate: Of the running squared error.
@@ -144,8 +146,8 @@ def learn(
     for b in range(values.shape[0]):
         for f in range(values.shape[1]):
             field, value = fields[b, f], values[b, f]
-            at = items[b] % field.residuals.size
-            field.residuals[at] = 0
+            at = items[b] % residuals.shape[2]
+            residuals[b, f, at] = 0
             if math.isnan(value) or field.n_seen == 0 or field.change == 0:
                 continue
             target = clip((value - field.last) / math.sqrt(field.change), MAX_INCREMENT)
@@ -156,7 +158,7 @@ def learn(
             rate = max(1 / field.n_seen, noise_rate)
             cut = min(error * error, _NOISE_CUT * field.noise)
             field.noise = max(field.noise + rate * (cut - field.noise), _MIN_NOISE)
-            field.residuals[at] = clip(error / size, MAX_RESIDUAL)
+            residuals[b, f, at] = clip(error / size, MAX_RESIDUAL)
             field.n_learned += 1
             column = int(field.n_learned) % gain.size
             if not _update(

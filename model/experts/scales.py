@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from model.experts.kernels import ITEMS, VALUES, clip, fields_of, kernel, part
 from model.experts.records import FIELD, Field
+from model.kernels import HISTORY, ITEMS, VALUES, clip, fields_of, kernel, part
 
 RATE = 0.005
 """Of the running means: about 200 items; before that they are plain averages."""
@@ -23,7 +23,7 @@ _NOTHING = 1e-280  # a square below this is that of float noise, and is taken fo
 
 
 @part
-def _follow_change(field: Field, increment: float) -> None:
+def _follow_change(field: Field, path: np.ndarray, increment: float) -> None:
     """Follow the size of increments, slowly and quickly, and keep the path in its units."""
     before = field.change
     if field.change == 0:
@@ -38,7 +38,7 @@ def _follow_change(field: Field, increment: float) -> None:
     if field.change < _NOTHING:
         field.change = 0.0
     # Within a round of the ring the scale can fall by a few thousand at most, so the path stays far from overflow.
-    field.path *= np.float32(math.sqrt(before / field.change)) if field.change > 0 else np.float32(0)
+    path *= np.float32(math.sqrt(before / field.change)) if field.change > 0 else np.float32(0)
 
 
 @part
@@ -71,24 +71,24 @@ def _step(path: np.ndarray, at: int, step: float) -> None:
         path -= path[at]
 
 
-@kernel(fields_of(FIELD), VALUES, VALUES, ITEMS)
-def follow(fields: np.ndarray, values: np.ndarray, stand_in: np.ndarray, items: np.ndarray) -> None:
+@kernel(fields_of(FIELD), HISTORY, VALUES, VALUES, ITEMS)
+def follow(fields: np.ndarray, paths: np.ndarray, values: np.ndarray, stand_in: np.ndarray, items: np.ndarray) -> None:
     """Take values in, (B, R), or what stands in for a missing one; last value, scales and path change."""
     for b in range(values.shape[0]):
         for f in range(values.shape[1]):
-            field, value = fields[b, f], values[b, f]
-            at = items[b] % field.path.size
+            field, path, value = fields[b, f], paths[b, f], values[b, f]
+            at = items[b] % path.size
             before = field.last
             if not math.isnan(value):
                 if field.n_seen == 0:
                     field.level = value
                     before = value
                 else:
-                    _follow_change(field, value - before)
+                    _follow_change(field, path, value - before)
                     _follow_level(field, value)
                 field.n_seen += 1
                 field.last = value
                 field.observed = value
             elif field.n_seen > 0:
                 field.last = _within_reach(field, stand_in[b, f])
-            _step(field.path, at, (field.last - before) / math.sqrt(field.change) if field.change > 0 else 0.0)
+            _step(path, at, (field.last - before) / math.sqrt(field.change) if field.change > 0 else 0.0)

@@ -9,7 +9,15 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from service.api import routes
-from service.api.routes import Engines, ModelName, ObservationRoute, Settings, StreamPath, error_docs
+from service.api.routes import (
+    Engines,
+    ModelName,
+    ObservationRoute,
+    Settings,
+    StreamPath,
+    WithExperts,
+    error_docs,
+)
 from service.batcher import Observation
 from service.documents import Reply, Results
 from service.errors import InvalidItem, ServiceError
@@ -19,14 +27,17 @@ router = APIRouter(route_class=ObservationRoute, prefix="/v1/models/{model}", ta
 
 
 @router.post("/streams/{stream}/observations", response_model=Reply, responses=error_docs(404, 409, 413, 422, 429, 503))
-async def observe(model: ModelName, stream: StreamPath, body: ObservationIn, engines: Engines) -> Response:
+async def observe(
+    model: ModelName, stream: StreamPath, body: ObservationIn, engines: Engines, experts: WithExperts = False
+) -> Response:
     """Score the prediction this item was awaited for, learn from it, and give the next one.
 
     The reply leaves only once the new belief is durable, so sending the same `sequence` again returns the same
-    reply, marked `duplicate`, and learns nothing twice.
+    reply, marked `duplicate`, and learns nothing twice. What experts said is part of the kept reply if the first
+    sending asked for it; a resend shows it if it asks too.
     """
     engine = await engines.get(model)
-    (answer,) = await engine.submit([body.to_observation(stream)])
+    (answer,) = await engine.submit([body.to_observation(stream)], experts=experts)
     if isinstance(answer, ServiceError):
         raise answer
     return routes.json_bytes(answer)
@@ -34,7 +45,12 @@ async def observe(model: ModelName, stream: StreamPath, body: ObservationIn, eng
 
 @router.post("/observations", response_model=Results, responses=error_docs(404, 413, 422, 429, 503))
 async def observe_many(
-    model: ModelName, body: ObservationsIn, engines: Engines, settings: Settings, request: Request
+    model: ModelName,
+    body: ObservationsIn,
+    engines: Engines,
+    settings: Settings,
+    request: Request,
+    experts: WithExperts = False,
 ) -> Response:
     """Observe many items of any streams; the results are in their order.
 
@@ -45,7 +61,7 @@ async def observe_many(
     if len(body.observations) > settings.max_items_per_request:
         raise InvalidItem(f"at most {settings.max_items_per_request} observations fit one request")
     engine = await engines.get(model)
-    answers = await engine.submit([read_observation(value) for value in body.observations])
+    answers = await engine.submit([read_observation(value) for value in body.observations], experts=experts)
     request_id = request.state.request_id
     results = (a if isinstance(a, bytes) else orjson.dumps(a.to_dict(request_id)) for a in answers)
     request.app.state.metrics.count_errors(answers)

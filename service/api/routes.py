@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, ClassVar
 
 import orjson
-from fastapi import Depends, Path, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
@@ -125,6 +125,13 @@ def _settings(request: Request) -> SettingsType:
     return settings
 
 
+WithExperts = Annotated[
+    bool,
+    Query(
+        description="Whether each field of the prediction also says, under `experts`, what each expert and the network "
+        "alone said of it, and what that weighed."
+    ),
+]
 Engines = Annotated[EnginesType, Depends(_engines)]
 Settings = Annotated[SettingsType, Depends(_settings)]
 ModelName = Annotated[str, Path(description="A model's name.", examples=["boiler"])]

@@ -7,7 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from service import documents, views
-from service.api.routes import Engines, JsonRoute, ModelName, Settings, StreamPath, error_docs, json_response
+from service.api.routes import (
+    Engines,
+    JsonRoute,
+    ModelName,
+    Settings,
+    StreamPath,
+    WithExperts,
+    error_docs,
+    json_response,
+)
 from service.errors import InvalidRequest
 
 MAX_PAGE = 1000
@@ -50,12 +59,16 @@ async def predict(
     engines: Engines,
     settings: Settings,
     horizon: Annotated[int, Query(ge=1, description="Items to predict ahead, up to the service's bound.")] = 1,
+    experts: WithExperts = False,
 ) -> Response:
-    """Predict the next items; changes nothing."""
+    """Predict the next items; changes nothing.
+
+    What experts said is shown of the first item; those after it are read off sample paths of the mix.
+    """
     if horizon > settings.max_horizon:
         raise InvalidRequest(f"horizon: at most {settings.max_horizon}", max_horizon=settings.max_horizon)
     engine = await engines.get(model)
-    return json_response(await engine.reader.read(stream, views.forecast_of(horizon)))
+    return json_response(await engine.reader.read(stream, views.forecast_of(horizon, with_experts=experts)))
 
 
 @router.get("/{stream}/belief", response_model=documents.BeliefView, responses=error_docs(404, 422, 503))

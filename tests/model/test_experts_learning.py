@@ -18,13 +18,13 @@ NEAR_SWITCH = 1.1  # likewise, over a stretch that begins some time after anothe
 PERSISTENCE, REGRESSION, NETWORK = range(3)
 
 
-def play(values: Floats, network: Floats) -> tuple[np.ndarray, Floats, Floats]:
+def play(values: Floats, network: Floats, kind: str = "all") -> tuple[np.ndarray, Floats, Floats]:
     """Let one field of one stream be observed.
 
     Returns:
         The record at the end, and per item (T,) what the mix and (T, E) the experts had said of it.
     """
-    record = np.zeros(1, experts.experts_dtype(1))
+    record = np.zeros(1, experts.experts_dtype(1, experts.SIZES[kind]))
     experts.fresh(record)
     mixed, forecasts = np.full(len(values) + 1, np.nan), np.full((len(values) + 1, 3), np.nan)
     for t, value in enumerate(values):
@@ -57,9 +57,10 @@ def swing(n: int) -> Floats:
     return values
 
 
-def test_the_regression_is_regularised_least_squares() -> None:
+@pytest.mark.parametrize("kind", experts.SIZES)
+def test_the_regression_is_regularised_least_squares(kind: str) -> None:
     """The packed single-precision recursion has the coefficients of the information form in double precision."""
-    record = np.zeros(1, experts.experts_dtype(1))
+    record = np.zeros(1, experts.experts_dtype(1, experts.SIZES[kind]))
     experts.fresh(record)
     n = record.dtype["features"].shape[1]
     information, moment = np.eye(n) / regression.PRIOR, np.zeros(n)
@@ -89,10 +90,23 @@ def test_a_season_is_found_without_a_clock() -> None:
     """A pattern of 48 items that the regression's own lags cannot tell is found, and forecast."""
     values = np.tile(3 * noise(48, seed=1), 50) + 0.3 * noise(2400)
     record, _, forecasts = play(values, np.zeros(2400))
-    periods = record["fields"]["periods"][0, 0]
+    periods = record["periods"][0, 0]
     assert (np.abs((periods + 24) % 48 - 24) <= 1)[periods > 0].any()
     late = slice(1200, None)
     assert rms(values, forecasts[:, REGRESSION], late) < 0.2 * rms(values, forecasts[:, PERSISTENCE], late)
+
+
+def test_light_experts_find_no_long_season() -> None:
+    """They do as well on what the regression's own lags tell, and no better than these on a longer season."""
+    tiled = np.tile(3 * noise(48, seed=1), 50) + 0.3 * noise(2400)
+    late = slice(1200, None)
+    errors = {
+        (name, kind): rms(values, play(values, np.zeros(len(values)), kind)[2][:, REGRESSION], late)
+        for name, values in (("swing", swing(2400)), ("tiled", tiled))
+        for kind in experts.SIZES
+    }
+    assert errors["swing", "light"] == pytest.approx(errors["swing", "all"], rel=0.02)
+    assert errors["tiled", "light"] > 3 * errors["tiled", "all"]
 
 
 def test_a_sine_is_forecast() -> None:
@@ -116,7 +130,7 @@ def test_fields_are_regressed_on_each_other() -> None:
     """A field that follows another by one item is forecast from it."""
     leader = noise(1001)
     values = np.stack([leader[1:], leader[:-1]], 1)[:, None]  # (T, 1, 2)
-    record = np.zeros(1, experts.experts_dtype(2))
+    record = np.zeros(1, experts.experts_dtype(2, experts.SIZES["all"]))
     experts.fresh(record)
     errors = []
     for item in values:

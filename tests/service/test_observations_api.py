@@ -26,7 +26,8 @@ async def test_a_reply_has_the_contracts_shape(client: httpx.AsyncClient) -> Non
     assert (first["stream"], first["sequence"], first["duplicate"], first["score"]) == ("s", 1, False, None)
     body = {"item": {"load": 2, "state": "idle"}, "sequence": 2, "timestamp": "2026-01-01T10:00:00Z"}
     reply = (await client.post(ONE, json=body)).json()
-    assert set(reply["score"]) == {"nll", "anomaly", "fields"}
+    assert set(reply["score"]) == {"nll", "anomaly", "drift", "fields"}
+    assert reply["score"]["drift"] == {"drifting": False, "level": 0.0, "fields": []}
     assert set(reply["score"]["fields"]["load"]) == {"error", "crps", "covered"}
     assert set(reply["score"]["fields"]["state"]) == {"nll", "rank"}
     prediction = reply["prediction"]

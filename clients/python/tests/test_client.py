@@ -76,6 +76,8 @@ def test_observe_numbers_scores_and_predicts(client: Client, model: Model) -> No
     assert first.score is None
     assert second.score is not None
     assert set(second.score.fields) == {"temperature"}
+    assert second.score.drift is not None
+    assert (second.score.drift.drifting, second.score.drift.level, second.score.drift.fields) == (False, 0, ())
     assert second.score["temperature"].error == pytest.approx(62 - first.prediction["temperature"].mean)
     assert first.prediction["activity"].top == "heat"
     with Client(str(client._http.base_url)) as other:
@@ -100,6 +102,8 @@ def test_stream_can_be_looked_at(model: Model) -> None:
         stream.observe(temperature=celsius, state="busy")
     summary, forecast, belief = stream.summary(), stream.predict(horizon=4), stream.belief()
     assert (summary.sequence, summary.items) == (3, 3)
+    assert summary.drift is not None
+    assert (summary.drift.drifting, summary.drift.count, summary.drift.since) == (False, 0, None)
     assert summary.persistence_rmse == pytest.approx(1.0)
     assert summary.fields["temperature"].scored == 2
     assert summary.created_at is not None
@@ -267,3 +271,18 @@ def test_address_without_scheme_is_refused() -> None:
     """Before anything is sent."""
     with pytest.raises(ValueError, match="http://"):
         Client("localhost:8000")
+
+
+def test_experts_are_told_when_asked(model: Model) -> None:
+    """A reply, a request of many and a prediction name each expert with its weight; unasked they name none."""
+    stream, item = model.stream("s"), {"temperature": 61.5, "state": "idle"}
+    assert stream.observe(item).prediction.real("temperature").experts == {}
+    told = stream.observe(item, experts=True).prediction
+    warmth, state = told.real("temperature"), told.category("state")
+    assert sum(expert.weight for expert in warmth.experts.values()) == pytest.approx(1)
+    assert sum(expert.weight * expert.mean for expert in warmth.experts.values()) == pytest.approx(warmth.mean)
+    assert state.experts["network"].probabilities.keys() == state.probabilities.keys()
+    assert stream.predict(experts=True).steps[0].real("temperature") == warmth
+    assert stream.predict().steps[0].real("temperature").experts == {}
+    (reply,) = model.observe_many([("s", item)], experts=True)
+    assert set(reply.prediction.real("temperature").experts) == set(warmth.experts)

@@ -206,10 +206,10 @@ class Core:
         """Inspect a stream's belief."""
         return self.call(Request("GET", wire.path("models", model, "streams", stream, "belief")), _belief)
 
-    def predict(self, model: str, stream: str, horizon: int) -> Program[Forecast]:
+    def predict(self, model: str, stream: str, horizon: int, *, experts: bool = False) -> Program[Forecast]:
         """Predict some steps ahead."""
         path = wire.path("models", model, "streams", stream, "prediction")
-        return self.call(Request("GET", path, params={"horizon": horizon}), wire.forecast)
+        return self.call(Request("GET", path, params={"horizon": horizon, **asking(experts)}), wire.forecast)
 
     def delete_stream(self, model: str, stream: str) -> Program[None]:
         """Delete a stream."""
@@ -217,7 +217,14 @@ class Core:
         return self.call(Request("DELETE", wire.path("models", model, "streams", stream)), wire.nothing)
 
     def observe(
-        self, model: str, stream: str, item: Mapping[str, Any], timestamp: datetime | str | None, sequence: int | None
+        self,
+        model: str,
+        stream: str,
+        item: Mapping[str, Any],
+        timestamp: datetime | str | None,
+        sequence: int | None,
+        *,
+        experts: bool = False,
     ) -> Program[Reply]:
         """Observe one item; ``sequence`` ``None`` numbers it on the stream's last.
 
@@ -231,7 +238,8 @@ class Core:
         while True:
             number = (yield from self.next_sequence(model, stream)) if sequence is None else sequence
             self.forget(model, [stream])
-            request, sent = Request("POST", path, wire.dumps({**body, "sequence": number})), Sent()
+            request = Request("POST", path, wire.dumps({**body, "sequence": number}), asking(experts))
+            sent = Sent()
             outcome: Reply | StepaheadError
             try:
                 outcome = yield from self.call(request, wire.reply, sent)
@@ -297,6 +305,11 @@ class Core:
     def seems_sole(self, model: str) -> bool:
         """Whether nobody else seems to feed a model."""
         return (self._undisputed.get(model) or 0.0) >= SOLE_AFTER
+
+
+def asking(experts: bool) -> dict[str, str | int]:
+    """The parameter that asks for what each expert said; none where it is not asked for."""
+    return {"experts": "true"} if experts else {}
 
 
 def was_taken(outcome: Reply | StepaheadError) -> bool:

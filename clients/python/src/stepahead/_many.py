@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 from stepahead import _wire as wire
-from stepahead._core import MAX_TRIES, Core, Pause, Program, Request, Sent, forgotten, taken, was_taken
+from stepahead._core import MAX_TRIES, Core, Pause, Program, Request, Sent, asking, forgotten, taken, was_taken
 from stepahead.errors import BadAnswer, InvalidItem, SequenceGap, StepaheadError
 from stepahead.types import Reply
 
@@ -56,10 +56,12 @@ class Chunk:
     Args:
         errors: With ``"raise"`` nothing is sent again after the first refused row.
         size: Most rows.
+        experts: Whether the replies are to say what each expert said.
     """
 
     errors: Errors
     size: int
+    experts: bool = False
     outcomes: dict[int, Outcome] = field(init=False, default_factory=dict)
     todo: dict[int, Observation] = field(init=False, default_factory=dict)
     in_doubt: dict[int, int] = field(init=False, default_factory=dict)
@@ -121,7 +123,9 @@ def observe(core: Core, model: str, chunk: Chunk) -> Program[None]:
             ]
         }
         sent = Sent()
-        results = yield from core.call(Request("POST", path, wire.dumps(body)), wire.results, sent)
+        results = yield from core.call(
+            Request("POST", path, wire.dumps(body), asking(chunk.experts)), wire.results, sent
+        )
         if len(results) != len(together):
             raise BadAnswer(f"{len(together)} items were answered with {len(results)} results")
         if sent.in_doubt:

@@ -16,13 +16,16 @@ from urllib.parse import quote
 
 from stepahead.errors import BadAnswer, StepaheadError, error_class
 from stepahead.types import (
+    CategoryExpert,
     CategoryPrediction,
     CategoryScore,
+    Drift,
     FieldPrediction,
     FieldSummary,
     Forecast,
     ModelInfo,
     Prediction,
+    RealExpert,
     RealPrediction,
     RealScore,
     Reply,
@@ -180,6 +183,7 @@ def summary(data: Mapping[str, Any]) -> StreamSummary:
         persistence_rmse=_optional(float, data.get("persistence_rmse")),
         coverage=_optional(float, data.get("coverage")),
         fields={name: _field_summary(entry) for name, entry in (data.get("fields") or {}).items()},
+        drift=_optional(_drift, data.get("drift")),
         created_at=_optional(_time, data.get("created_at")),
         updated_at=_optional(_time, data.get("updated_at")),
     )
@@ -214,7 +218,17 @@ def _score(data: Mapping[str, Any]) -> Score:
             fields[name] = RealScore(float(entry["error"]), _optional(float, entry.get("crps")), entry.get("covered"))
         elif entry.get("nll") is not None:
             fields[name] = CategoryScore(float(entry["nll"]), _optional(int, entry.get("rank")))
-    return Score(_optional(float, data.get("nll")), _optional(float, data.get("anomaly")), fields)
+    nll, anomaly = (_optional(float, data.get(name)) for name in ("nll", "anomaly"))
+    return Score(nll, anomaly, fields, _optional(_drift, data.get("drift")))
+
+
+def _drift(data: Mapping[str, Any]) -> Drift:
+    return Drift(
+        drifting=bool(data["drifting"]),
+        level=_optional(float, data.get("level")),
+        fields=tuple(data.get("fields") or ()),
+        **{name: _optional(int, data.get(name)) for name in ("count", "since", "last")},
+    )
 
 
 def _prediction(data: Mapping[str, Any], weights_version: int | None = None) -> Prediction:
@@ -223,10 +237,24 @@ def _prediction(data: Mapping[str, Any], weights_version: int | None = None) -> 
         if entry is None:
             continue
         if "probabilities" in entry:
-            fields[name] = CategoryPrediction(entry.get("top"), dict(entry["probabilities"]))
+            said = {
+                expert: CategoryExpert(float(e["weight"]), e.get("top"), dict(e["probabilities"]))
+                for expert, e in (entry.get("experts") or {}).items()
+            }
+            fields[name] = CategoryPrediction(entry.get("top"), dict(entry["probabilities"]), said)
         elif entry.get("mean") is not None:
             quantiles = {float(level): float(value) for level, value in (entry.get("quantiles") or {}).items()}
-            fields[name] = RealPrediction(float(entry["mean"]), _optional(float, entry.get("std")), quantiles)
+            by = {
+                expert: RealExpert(float(e["mean"]), float(e["weight"]))
+                for expert, e in (entry.get("experts") or {}).items()
+            }
+            fields[name] = RealPrediction(
+                float(entry["mean"]),
+                _optional(float, entry.get("std")),
+                quantiles,
+                _optional(int, entry.get("degrees_of_freedom")),
+                by,
+            )
     return Prediction(int(data["sequence"]), _optional(int, data.get("weights_version", weights_version)), fields)
 
 

@@ -133,11 +133,17 @@ class AsyncModel:
         *,
         errors: Literal["raise"] = "raise",
         chunk: int = ...,
+        experts: bool = ...,
     ) -> AsyncIterator[Reply]: ...
 
     @overload
     def observe_many(
-        self, rows: Iterable[_many.Row] | AsyncIterable[_many.Row], *, errors: Literal["yield"], chunk: int = ...
+        self,
+        rows: Iterable[_many.Row] | AsyncIterable[_many.Row],
+        *,
+        errors: Literal["yield"],
+        chunk: int = ...,
+        experts: bool = ...,
     ) -> AsyncIterator[Reply | StepaheadError]: ...
 
     async def observe_many(
@@ -146,13 +152,14 @@ class AsyncModel:
         *,
         errors: _many.Errors = "raise",
         chunk: int = _http.DEFAULT_CHUNK,
+        experts: bool = False,
     ) -> AsyncIterator[Reply | StepaheadError]:
         """See :meth:`stepahead.Model.observe_many`.
 
         ``rows`` may be asynchronous too. They are read while a request is under way, and whatever has arrived then
         leaves with the next one: a slow source gets its replies at once, a fast one full chunks.
         """
-        async with aclosing(_arrivals(rows, errors, chunk)) as chunks:
+        async with aclosing(_arrivals(rows, errors, chunk, experts)) as chunks:
             async for pending in chunks:
                 program = _many.observe(self._client._core, self.name, pending)
                 await self._client._run(program, self.name, pending.streams)
@@ -178,16 +185,18 @@ class AsyncStream:
         *,
         timestamp: datetime | str | None = None,
         sequence: int | None = None,
+        experts: bool = False,
         **fields: Any,
     ) -> Reply:
         """See :meth:`stepahead.Stream.observe`; items of tasks that share a stream leave in the order of the calls."""
         core = self._client._core
-        program = core.observe(self.model, self.stream, {**(item or {}), **fields}, timestamp, sequence)
+        given = {**(item or {}), **fields}
+        program = core.observe(self.model, self.stream, given, timestamp, sequence, experts=experts)
         return await self._client._run(program, self.model, [self.stream])
 
-    async def predict(self, horizon: int = 1) -> Forecast:
+    async def predict(self, horizon: int = 1, *, experts: bool = False) -> Forecast:
         """See :meth:`stepahead.Stream.predict`."""
-        return await self._client._run(self._client._core.predict(self.model, self.stream, horizon))
+        return await self._client._run(self._client._core.predict(self.model, self.stream, horizon, experts=experts))
 
     async def belief(self) -> Belief:
         """See :meth:`stepahead.Stream.belief`."""
@@ -210,7 +219,7 @@ class _End:
 
 
 async def _arrivals(
-    rows: Iterable[_many.Row] | AsyncIterable[_many.Row], errors: _many.Errors, size: int
+    rows: Iterable[_many.Row] | AsyncIterable[_many.Row], errors: _many.Errors, size: int, experts: bool
 ) -> AsyncGenerator[_many.Chunk, None]:
     """Chunks of what has arrived, read by a task of their own; never an empty one."""
     queue: asyncio.Queue[_many.Row | _End] = asyncio.Queue(size)
@@ -218,7 +227,7 @@ async def _arrivals(
     try:
         end: _End | None = None
         while end is None:
-            chunk, full = _many.Chunk(errors, size), False
+            chunk, full = _many.Chunk(errors, size, experts), False
             while not full and (not chunk or not queue.empty()):
                 row = await queue.get()
                 if isinstance(row, _End):

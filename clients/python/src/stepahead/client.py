@@ -98,7 +98,9 @@ class Client:
         return self._run(self._core.models())
 
     def update_model(self, name: str, **changes: Any) -> ModelInfo:
-        """Change ``learn``, ``learning_rate``, ``quantiles``, ``max_streams`` or ``ttl_s``, from the next item on.
+        """Change ``learn``, ``learning_rate``, ``tails``, ``quantiles``, ``max_streams`` or ``ttl_s``.
+
+        Takes effect from the next item on.
 
         Raises:
             UnknownModel: If there is no such model.
@@ -174,16 +176,26 @@ class Model:
 
     @overload
     def observe_many(
-        self, rows: Iterable[_many.Row], *, errors: Literal["raise"] = "raise", chunk: int = ...
+        self,
+        rows: Iterable[_many.Row],
+        *,
+        errors: Literal["raise"] = "raise",
+        chunk: int = ...,
+        experts: bool = ...,
     ) -> Iterator[Reply]: ...
 
     @overload
     def observe_many(
-        self, rows: Iterable[_many.Row], *, errors: Literal["yield"], chunk: int = ...
+        self, rows: Iterable[_many.Row], *, errors: Literal["yield"], chunk: int = ..., experts: bool = ...
     ) -> Iterator[Reply | StepaheadError]: ...
 
     def observe_many(
-        self, rows: Iterable[_many.Row], *, errors: _many.Errors = "raise", chunk: int = _http.DEFAULT_CHUNK
+        self,
+        rows: Iterable[_many.Row],
+        *,
+        errors: _many.Errors = "raise",
+        chunk: int = _http.DEFAULT_CHUNK,
+        experts: bool = False,
     ) -> Iterator[Reply | StepaheadError]:
         """Observe many items of any number of streams, and give the replies in the same order.
 
@@ -196,17 +208,18 @@ class Model:
                 been applied; ``"yield"`` gives the error in the row's place and goes on.
             chunk: Most rows per request. Of one stream a request holds one row until some requests have met no other
                 writer of the model, and then up to 64; rows with ``sequence`` are never held back.
+            experts: As for :meth:`Stream.observe`.
 
         Raises:
             SequenceTaken: If another writer took a row's number while later rows of its stream were applied; it would
                 come out of order, and so was not sent again.
             StepaheadError: If a row was refused, or a whole request failed for good.
         """
-        pending = _many.Chunk(errors, chunk)
+        pending = _many.Chunk(errors, chunk, experts)
         for row in rows:
             if pending.add(row):
                 yield from self._observe(pending)
-                pending = _many.Chunk(errors, chunk)
+                pending = _many.Chunk(errors, chunk, experts)
         yield from self._observe(pending)
 
     def _observe(self, chunk: _many.Chunk) -> Iterator[_many.Outcome]:
@@ -233,6 +246,7 @@ class Stream:
         *,
         timestamp: datetime | str | None = None,
         sequence: int | None = None,
+        experts: bool = False,
         **fields: Any,
     ) -> Reply:
         """Observe the stream's next item: score what was predicted of it, learn, and predict the one after.
@@ -244,7 +258,9 @@ class Stream:
             timestamp: When it was measured, ISO 8601 or a ``datetime`` with time zone.
             sequence: Its position in the stream, from 1; ``None`` for the one after the last. Whoever numbers items
                 himself can send one again at any time, and gets the same reply.
-            fields: Instead of ``item``, or added to it.
+            experts: Whether the prediction is to say what each expert and the network alone said of a field, in
+                ``experts``. A reply that was first sent without does not tell it later.
+            fields: Instead of ``item``, or added to it; one named as an argument here goes into ``item``.
 
         Raises:
             ValueError: If a number is NaN or infinite, or a ``datetime`` has no time zone.
@@ -253,16 +269,21 @@ class Stream:
             NoAnswer: If no attempt was answered; ``error.data["sequence"]`` can be sent again.
         """
         core = self._client._core
-        program = core.observe(self.model, self.stream, {**(item or {}), **fields}, timestamp, sequence)
+        given = {**(item or {}), **fields}
+        program = core.observe(self.model, self.stream, given, timestamp, sequence, experts=experts)
         return self._client._run(program, self.model, [self.stream])
 
-    def predict(self, horizon: int = 1) -> Forecast:
+    def predict(self, horizon: int = 1, *, experts: bool = False) -> Forecast:
         """Predict the next ``horizon`` items; changes nothing.
+
+        Args:
+            horizon: Items.
+            experts: Whether the first step is to say what each expert and the network alone said of a field.
 
         Raises:
             UnknownStream: If the stream has no item yet.
         """
-        return self._client._run(self._client._core.predict(self.model, self.stream, horizon))
+        return self._client._run(self._client._core.predict(self.model, self.stream, horizon, experts=experts))
 
     def belief(self) -> Belief:
         """Inspect the belief.

@@ -37,6 +37,27 @@ class CategoryScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """Whether a stream's predictions have become worse than they used to be, lastingly.
+
+    Args:
+        drifting: Whether they have.
+        level: How near the nearest field is to drift: 0 for not at all, 1 for drift.
+        fields: Those that drift.
+        count: How often drift began; only in a summary.
+        since: Sequence at which the present drift began; only in a summary, ``None`` without one.
+        last: Sequence at which the last drift began; only in a summary, ``None`` before any.
+    """
+
+    drifting: bool
+    level: float | None = None
+    fields: tuple[str, ...] = ()
+    count: int | None = None
+    since: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """How good the awaited prediction was, taken before anything was learned from the truth.
 
@@ -44,15 +65,45 @@ class Score:
         nll: Of the whole item, in nats.
         anomaly: Share of this stream's past items that were less surprising, 0 to 1.
         fields: By field name; a field that was missing has none.
+        drift: After this item; ``None`` where the server does not say.
     """
 
     nll: float | None
     anomaly: float | None
     fields: dict[str, RealScore | CategoryScore]
+    drift: Drift | None = None
 
     def __getitem__(self, name: str) -> Any:
         """The field's :class:`RealScore` or :class:`CategoryScore`."""
         return self.fields[name]
+
+
+@dataclass(frozen=True, slots=True)
+class RealExpert:
+    """What one expert said of a real field.
+
+    Args:
+        mean: Expected value, in the field's unit.
+        weight: Its share in the mix; those of all experts add up to 1.
+    """
+
+    mean: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryExpert:
+    """What one expert said of a category.
+
+    Args:
+        weight: Its share in the mix; those of all experts add up to 1.
+        top: The most likely value; ``None`` before any is known.
+        probabilities: Value to probability; for a large vocabulary only the most likely values.
+    """
+
+    weight: float
+    top: str | None
+    probabilities: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +114,15 @@ class RealPrediction:
         mean: Expected value.
         std: Standard deviation.
         quantiles: Level to value.
+        degrees_of_freedom: Of Student's t with this mean and standard deviation; ``None`` for a normal distribution.
+        experts: What each expert and the network alone (``network``) said; empty unless it was asked for.
     """
 
     mean: float
     std: float | None = None
     quantiles: dict[float, float] = field(default_factory=dict)
+    degrees_of_freedom: int | None = None
+    experts: dict[str, RealExpert] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +132,12 @@ class CategoryPrediction:
     Args:
         top: The most likely value; ``None`` before any is known.
         probabilities: Value to probability; for a large vocabulary only the most likely values.
+        experts: What each expert and the network alone (``network``) said; empty unless it was asked for.
     """
 
     top: str | None
     probabilities: dict[str, float]
+    experts: dict[str, CategoryExpert] = field(default_factory=dict)
 
 
 FieldPrediction = RealPrediction | CategoryPrediction
@@ -205,6 +262,7 @@ class StreamSummary:
         persistence_rmse: The same for predicting that nothing changes.
         coverage: Share of all real values that lay between the outermost quantiles.
         fields: The same by field name.
+        drift: Whether the stream drifts, and when it did; ``None`` where the server does not say.
         created_at: Of the first item.
         updated_at: Of the last item.
     """
@@ -218,6 +276,7 @@ class StreamSummary:
     persistence_rmse: float | None = None
     coverage: float | None = None
     fields: dict[str, FieldSummary] = field(default_factory=dict)
+    drift: Drift | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
 

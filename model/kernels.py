@@ -1,0 +1,130 @@
+"""How kernels are compiled, and the two formulas that those of the experts share.
+
+A kernel is a loop over streams and fields. It is compiled for one signature when its module is imported, without
+reordering of arithmetic and on one thread, so that the same input gives the same bits whatever shares its batch.
+
+Compiled code is kept on disk under a name that tells what it was made of: the kernel's code, and the constants and
+parts that it uses, in whichever file they stand. So it is never stale, and a kernel may use any formula of the package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from types import CodeType, ModuleType
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import from_dtype, njit, types
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+VALUES = types.float64[:, :]
+"""One number per stream and field, (B, R)."""
+
+FORECASTS = types.float64[:, :, :]
+"""One number per stream, field and expert, (B, R, E)."""
+
+ROWS = types.float32[:, :, ::1]
+"""One vector per stream and field, contiguous, (B, R, any)."""
+
+HISTORY = types.float32[:, :, :]
+"""One number per stream, field and past item or period, (B, R, any); may lie within larger records."""
+
+PERIODS = types.int32[:, :, :]
+"""Seasons in use, (B, R, any); likewise."""
+
+ITEMS = types.int64[:]
+"""Items that each stream had before this one, (B,)."""
+
+NUMBER = types.float64
+
+PER_STREAM = types.float64[:]
+"""One number per stream, (B,)."""
+
+SINGLES = types.float32[:, :]
+"""Single-precision numbers of each stream, (B, any)."""
+
+SLOTS = types.int64[:, :]
+"""One integer per stream and category field, (B, C)."""
+
+TIMES = types.int64[:]
+"""Microseconds per stream, (B,)."""
+
+FACTS = types.boolean[:]
+"""One truth value per stream, (B,)."""
+
+
+def fields_of(dtype: np.dtype[np.void]) -> Any:
+    """Numba's type for records of one field each, (B, R), that may lie within larger records."""
+    return types.Array(from_dtype(dtype), 2, "A")
+
+
+def streams_of(dtype: np.dtype[np.void]) -> Any:
+    """Numba's type for records of one stream each, (B,)."""
+    return types.Array(from_dtype(dtype), 1, "A")
+
+
+def kernel(*arguments: Any) -> Callable[[Function], Function]:
+    """Compile for these arguments and no result, now, or load what was compiled before.
+
+    Where no directory can be written (neither beside the source nor the user's cache, nor ``NUMBA_CACHE_DIR``), every
+    process compiles for itself.
+    """
+    signature = types.void(*arguments)
+
+    def compile_now(function: Function) -> Function:
+        function.__qualname__ = f"{function.__qualname__}_{fingerprint(function)}"  # names the files on disk
+        try:
+            compiled = njit(signature, cache=True, error_model="numpy")(function)
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            compiled = njit(signature, error_model="numpy")(function)
+        return cast("Function", compiled)
+
+    return compile_now
+
+
+def fingerprint(function: Callable[..., Any]) -> str:
+    """Hash of what a kernel or a part computes: its code, and the constants and parts it uses, wherever they stand.
+
+    Raises:
+        TypeError: If it uses something whose value cannot be told, such as a constant by its module's name.
+    """
+    code = function.__code__
+    if any(isinstance(constant, CodeType) for constant in code.co_consts):
+        raise TypeError(f"{function.__name__} has a function within: a kernel takes numbers and parts")
+    made_of = hashlib.sha256(repr((code.co_code, code.co_consts, code.co_names)).encode())
+    for name in code.co_names:
+        used = function.__globals__.get(name)
+        if used is not None and hasattr(used, "py_func"):
+            made_of.update(fingerprint(used.py_func).encode())
+        elif isinstance(used, np.ndarray):
+            made_of.update(repr((used.dtype, used.shape)).encode() + used.tobytes())
+        elif isinstance(used, (bool, int, float, tuple, np.number)):
+            made_of.update(repr(used).encode())
+        elif not (used is None or (isinstance(used, ModuleType) and used.__name__ in {"math", "numpy"})):
+            raise TypeError(
+                f"{function.__name__} uses {name}, a {type(used).__name__}: a kernel takes numbers and parts"
+            )
+    return made_of.hexdigest()[:16]
+
+
+def part(function: Function) -> Function:
+    """Let kernels call this function; it is compiled with them."""
+    return cast("Function", njit(error_model="numpy")(function))
+
+
+@part
+def clip(value: float, most: float) -> float:
+    """The value, between minus ``most`` and ``most``."""
+    return min(max(value, -most), most)
+
+
+@part
+def packed(i: int, j: int, n: int) -> int:
+    """Where row i, column j of a symmetric n by n matrix lies among the rows of its upper triangle."""
+    if i > j:
+        i, j = j, i
+    return i * n - i * (i - 1) // 2 + j - i
