@@ -1,101 +1,136 @@
-"""Accuracy of the default learner on real series, as a Markdown table: ``make accuracy``.
+"""Accuracy of the learner on real sets, as a Markdown table: ``make accuracy``.
 
-Each series is run whole, prequentially, with no setting changed but what the column names. ``both`` is the default:
-weights and carried state learn. ``weights`` never corrects the state. The frozen columns stop learning weights after
-the rows that are not scored, with and without correcting the state. ``--experts none`` is the network alone.
+Each set is run whole, prequentially, with no setting changed but what a column names; columns are the default and the
+variants of ``stepahead evaluate --ablate``, whose measures these are. ``--experts none`` is the network alone.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 import torch
 
-from model.learner import Learner
-from model.spec import ExpertsKind, LearnSpec, ModelSpec
-from service.cli.evaluate import PROTOCOLS, Evaluation
-from service.cli.table import read_table
+from model.spec import ExpertsKind, FieldSpec, ModelSpec
+from service.cli.contest import Contest
+from service.cli.evaluate import PROTOCOLS, run
+from service.cli.sources import Reading
+from service.evaluation.report import Report
+from service.evaluation.runs import Asked, Rows, Variant
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+RLS = "rls-ar24"
+COLUMNS = {"stream_column": None, "stream": None, "time_column": None, "fields": None, "categories": ()}
+Measure = Callable[[Report, str], float | None]
+
+
+def mean(name: str, report: Report, method: str) -> float | None:
+    """A measure's mean over streams and fields, and over seeds."""
+    return report.summary(method).mean.get(name)
+
+
+def beside_rls(report: Report, method: str) -> float | None:
+    """The error as a share of that of an autoregression in the same run."""
+    own, other = mean("rmse_ratio", report, method), mean("rmse_ratio", report, RLS)
+    return own / other if own is not None and other else None
+
+
+RATIO = ("RMSE / persistence", partial(mean, "rmse_ratio"))
+MSE = ("MSE", partial(mean, "mse"))
+ACCURACY = ("accuracy", partial(mean, "accuracy"))
+BITS = ("bits", partial(mean, "bits"))
+BESIDE_RLS = ("RMSE / persistence, over RLS-AR24's", beside_rls)
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """A file and how it is measured."""
+class Benchmark:
+    """A set and how it is measured.
+
+    Args:
+        name: What the table calls it.
+        path: Below the folder of the sets.
+        measures: Name, how it is found, and what is aimed at.
+        rows: Which count.
+        reading: How the file becomes series.
+        columns: Arguments of ``read_table`` that differ from its defaults.
+    """
 
     name: str
     path: Path
-    protocol: str = "stream"
+    measures: tuple[tuple[tuple[str, Measure], str], ...]
+    rows: Rows = field(default_factory=Rows)
+    reading: Reading = field(default_factory=Reading)
+    columns: dict[str, Any] = field(default_factory=dict)
 
 
-COLUMNS = {
-    "both": (LearnSpec(), False),
-    "weights": (LearnSpec(state=False), False),
-    "frozen+state": (LearnSpec(), True),
-    "frozen": (LearnSpec(state=False), True),
-}
-
-
-def known_series() -> list[Series]:
-    """The series in the repository, and those below ``STEPAHEAD_DATASETS``."""
+def known_sets() -> list[Benchmark]:
+    """The series in the repository, and the sets below ``STEPAHEAD_DATASETS``."""
     root = Path(os.environ.get("STEPAHEAD_DATASETS", "datasets"))
-    nab = {
-        "machine_temperature": "machine_temperature_system_failure.csv",
-        "cpu_asg": "cpu_utilization_asg_misconfiguration.csv",
-    }
+    log = {"stream_column": "CaseID", "categories": ("ActivityID",)}
+    nab, text = root / "nab", Reading(kind="bytes")
     return [
-        Series("nyc_taxi", EXAMPLES / "nyc_taxi.csv"),
-        *(Series(name, root / "nab" / file) for name, file in nab.items()),
-        Series("taylor", root / "taylor" / "taylor.csv"),
-        Series("ETTh2", root / "ett" / "ETTh2.csv", "etth"),
-        Series("ETTm1", root / "ett" / "ETTm1.csv.gz", "etth"),
+        Benchmark("ETTh2", root / "ett/ETTh2.csv", ((MSE, "≤ .325"),), PROTOCOLS["etth"]),
+        Benchmark("ETTm1", root / "ett/ETTm1.csv.gz", ((MSE, "≤ .0760"),), PROTOCOLS["etth"]),
+        Benchmark("nyc_taxi", EXAMPLES / "nyc_taxi.csv", ((RATIO, "≤ .48"),)),
+        Benchmark("taylor", root / "taylor/taylor.csv", ((RATIO, "≤ .25"),)),
+        Benchmark("machine_temperature", nab / "machine_temperature_system_failure.csv", ((RATIO, "≤ .87"),)),
+        Benchmark("cpu_asg", nab / "cpu_utilization_asg_misconfiguration.csv", ((RATIO, "≤ .34"),)),
+        Benchmark(
+            "M4 hourly",
+            root / "m4_hourly/m4_hourly_200.csv",
+            ((RATIO, ""), (BESIDE_RLS, "≤ .95")),
+            Rows(first=176),
+            Reading(streams_as="rows"),
+        ),
+        Benchmark(
+            "helpdesk",
+            root / "process_logs/helpdesk.csv",
+            ((ACCURACY, "≥ .775"), (BITS, "≤ .935")),
+            Rows(first=0),
+            columns=log,
+        ),
+        Benchmark("alice29", root / "text/alice29.txt", ((BITS, "≤ 2.30"),), Rows(first=0), text),
+        Benchmark("book1", root / "text/book1", ((BITS, "≤ 2.40"),), Rows(first=0), text),
     ]
-
-
-def measure(series: Series, column: str, experts: ExpertsKind, seed: int) -> tuple[float, float]:
-    """Error and coverage: MSE in standard deviations for ``etth``, else RMSE over persistence's."""
-    learn, frozen = COLUMNS[column]
-    table = read_table(series.path)
-    run = Evaluation.of(table, PROTOCOLS[series.protocol], None, None)
-    run.feed(
-        Learner(ModelSpec(fields=table.fields, learn=learn, experts=experts, seed=seed)), run.first if frozen else None
-    )
-    means = run.means()
-    error, coverage = means["mse" if series.protocol == "etth" else "rmse_ratio"], means["coverage"]
-    if error is None or coverage is None:
-        raise click.ClickException(f"{series.path}: nothing was scored")
-    return error, coverage
 
 
 @click.command()
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds to average over.")
-@click.option("--only", metavar="A,B", default="", help="Series to run.  [default: all that are there]")
-@click.option("--columns", metavar="A,B", default="", help="Columns to run.  [default: all]")
+@click.option("--only", metavar="A,B", default="", help="Sets to run.  [default: all that are there]")
+@click.option("--columns", metavar="A,B", default="default", show_default=True, help="The default, and variants of it.")
 @click.option("--experts", type=click.Choice(get_args(ExpertsKind)), default="all", show_default=True)
-def main(seeds: int, only: str, columns: str, experts: ExpertsKind) -> None:
-    """Print the table; series that are not there are left out by name."""
+@click.option("--limit", type=click.IntRange(1), help="Rows to take of each set.  [default: all]")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes to run in.")
+def main(seeds: int, only: str, columns: str, experts: ExpertsKind, limit: int | None, jobs: int) -> None:
+    """Print the table; sets that are not there are left out by name."""
     torch.set_num_threads(1)
-    chosen = [name for name in COLUMNS if not columns or name in columns.split(",")]
-    click.echo(f"| series | measure | {' | '.join(chosen)} | coverage, {chosen[0]} |")
-    click.echo("|---|---|" + "---:|" * (len(chosen) + 1))
-    for series in known_series():
-        if only and series.name not in only.split(","):
+    names = columns.split(",")
+    click.echo(f"| set | measure | aim | {' | '.join(names)} | coverage | µs/item |")
+    click.echo("|---|---|---|" + "---:|" * (len(names) + 2))
+    default = Variant("default", ModelSpec(fields=(FieldSpec("any"),), experts=experts))
+    for one in known_sets():
+        if only and one.name not in only.split(","):
             continue
-        if not series.path.exists():
-            click.echo(f"{series.name}: not there, left out ({series.path})", err=True)
+        if not one.path.exists():
+            click.echo(f"{one.name}: not there, left out ({one.path})", err=True)
             continue
-        errors, coverage = [], 0.0
-        for column in chosen:
-            runs = [measure(series, column, experts, seed) for seed in range(seeds)]
-            errors.append(sum(error for error, _ in runs) / seeds)
-            if column == chosen[0]:
-                coverage = sum(covered for _, covered in runs) / seeds
-        kind = "MSE" if series.protocol == "etth" else "RMSE / persistence"
-        click.echo(f"| {series.name} | {kind} | {' | '.join(f'{e:.4f}' for e in errors)} | {coverage:.3f} |")
+        series = one.reading.read([one.path], {**COLUMNS, "limit": limit, **one.columns})
+        others = [RLS, *(name for name in names if name != default.name)]
+        contest = Contest.of(default, with_baselines=True, season=None, ablate=True, only=others)
+        asked = Asked(one.rows)
+        report = run(series, contest.jobs(len(series), range(seeds), asked), asked, jobs)
+        summary = report.summary(default.name)
+        covered = summary.mean.get("coverage")
+        for (kind, found), aim in one.measures:
+            figures = [found(report, name) for name in names]
+            cells = ["-" if figure is None else f"{figure:.4f}" for figure in figures]
+            coverage = "-" if covered is None else f"{covered:.3f}"
+            click.echo(f"| {one.name} | {kind} | {aim} | {' | '.join(cells)} | {coverage} | {summary.item_us:.0f} |")
 
 
 if __name__ == "__main__":

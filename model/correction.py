@@ -92,6 +92,11 @@ def trust(records: np.ndarray) -> Floats:
     return shares
 
 
+def settle(records: np.ndarray, rate: float) -> None:
+    """Take this rate for every unit and trust the corrections fully, to compare with; ``records`` is changed."""
+    records["rates"], records["gain"], records["curvature"] = rate, _PRIOR, 0.0
+
+
 def reset(records: np.ndarray) -> None:
     """Trust no correction, as before any was made; ``records`` is changed."""
     records["gain"], records["curvature"], records["steps"] = 0.0, 0.0, 0.0

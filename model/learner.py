@@ -47,6 +47,8 @@ class Learner:
         weights: ``None`` for fresh ones from the spec's seed.
         vocabulary: ``None`` for what the spec names.
         version: Counts the changes of weights and vocabulary.
+        correction_rate: Share of the full step that every correction takes, in [0, 1]; ``None``, as in the service, for
+            what each stream learns.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Learner:
         weights: Weights | None = None,
         vocabulary: Vocabulary | None = None,
         version: int = 0,
+        correction_rate: float | None = None,
     ) -> None:
         self.spec = spec
         warm.compile_cell(spec.cell)
@@ -62,12 +65,13 @@ class Learner:
         self.weights = weights or Weights.around(Parameters.fresh(self.network.layout, spec.seed))
         self.vocabulary = vocabulary or Vocabulary(spec)
         self.version = version
+        self.correction_rate = correction_rate
         self.n_refused = 0
         self._learn = spec.learn
 
     def with_spec(self, spec: ModelSpec) -> Learner:
         """The same weights under a spec that differs in what may change while a model runs."""
-        learner = Learner(spec, self.weights, self.vocabulary, self.version)
+        learner = Learner(spec, self.weights, self.vocabulary, self.version, self.correction_rate)
         learner.n_refused = self.n_refused
         return learner
 
@@ -223,8 +227,11 @@ class Learner:
             records["corrected"] = records["uncorrected"]
             return gradient.last
         begun = newest.n_inputs > 0
-        correction.learn_rates(records, gradient.before, memory_part, begun.cpu().numpy())
-        correction.learn_trust(network, records, targets, observed.slots)
+        if self.correction_rate is None:
+            correction.learn_rates(records, gradient.before, memory_part, begun.cpu().numpy())
+            correction.learn_trust(network, records, targets, observed.slots)
+        else:
+            correction.settle(records, self.correction_rate)
         step = correction.full_step(network, parameters, gradient, newest)
         records["steps"] = step.cpu().numpy()
         made = torch.from_numpy(correction.bounded(records["steps"], records["rates"])).to(self.device)

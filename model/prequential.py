@@ -5,143 +5,68 @@ Each item is predicted, observed, scored and learned, in this order; nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.belief import Beliefs
 from model.items import Item
 from model.learner import Learner
-from model.scoring import Scores
-from model.spec import ModelSpec
-
-Floats = NDArray[np.float64]
+from model.spec import LearnSpec
+from model.step import Step
 
 
-@dataclass(slots=True)
-class Tally:
-    """Sums over scored items: real fields (R,), then category fields (C,)."""
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """One micro-batch that went through the learner.
 
-    spec: ModelSpec
-    n: Floats = field(init=False)
-    squares: Floats = field(init=False)
-    absolutes: Floats = field(init=False)
-    crps: Floats = field(init=False)
-    covered: Floats = field(init=False)
-    persistence_squares: Floats = field(init=False)
-    persistence_absolutes: Floats = field(init=False)
-    named: Floats = field(init=False)
-    right: Floats = field(init=False)
-    repeated: Floats = field(init=False)
-    nats: Floats = field(init=False)
-    nll: float = 0.0
-    n_items: int = 0
+    Args:
+        learner: Its weights are those after the step.
+        streams: Of the micro-batch, (B,).
+        step: What it led to; adopted.
+        cpu_s: Processor seconds that the step took.
+    """
 
-    def __post_init__(self) -> None:
-        reals, categories = len(self.spec.reals), len(self.spec.categories)
-        for name in ("n", "squares", "absolutes", "crps", "covered", "persistence_squares", "persistence_absolutes"):
-            setattr(self, name, np.zeros(reals))
-        for name in ("named", "right", "repeated", "nats"):
-            setattr(self, name, np.zeros(categories))
-
-    def add(self, scores: Scores, repeated: NDArray[np.bool_]) -> None:
-        """Add one item's scores; ``repeated`` says whether each category took its last value again, (B, C)."""
-        known = ~np.isnan(scores.error)
-        self.n += known.sum(0)
-        self.squares += np.nansum(np.square(scores.error), 0)
-        self.absolutes += np.nansum(np.abs(scores.error), 0)
-        self.crps += np.nansum(scores.crps, 0)
-        self.covered += (scores.covered & known).sum(0)
-        self.persistence_squares += np.nansum(np.square(scores.persistence_error), 0)
-        self.persistence_absolutes += np.nansum(np.abs(scores.persistence_error), 0)
-        self.named += (scores.rank > 0).sum(0)
-        self.right += (scores.rank == 1).sum(0)
-        self.repeated += (repeated & (scores.rank > 0)).sum(0)
-        self.nats += np.nansum(scores.category_nll, 0)
-        self.nll += float(scores.nll[scores.scored].sum())
-        self.n_items += int(scores.scored.sum())
-
-    def report(self, unit: Floats | None = None) -> dict[str, dict[str, float | int | None]]:
-        """Measures per field, by name.
-
-        Args:
-            unit: What one is in the report, in each real field's own unit, (R,); ``None`` for the field's unit.
-        """
-        unit = np.ones(len(self.n)) if unit is None else unit
-        found: dict[str, dict[str, float | int | None]] = {}
-        for j, spec in enumerate(self.spec.reals):
-            n = self.n[j]
-            mse, persistence = _over(self.squares[j], n), _over(self.persistence_squares[j], n)
-            found[spec.name] = {
-                "scored": int(n),
-                "mse": _scaled(mse, unit[j] ** 2),
-                "rmse": _scaled(_root(mse), unit[j]),
-                "mae": _scaled(_over(self.absolutes[j], n), unit[j]),
-                "crps": _scaled(_over(self.crps[j], n), unit[j]),
-                "coverage": _over(self.covered[j], n),
-                "persistence_mse": _scaled(persistence, unit[j] ** 2),
-                "persistence_rmse": _scaled(_root(persistence), unit[j]),
-                "persistence_mae": _scaled(_over(self.persistence_absolutes[j], n), unit[j]),
-                "rmse_ratio": _over(_root(mse), _root(persistence)),
-            }
-        for j, spec in enumerate(self.spec.categories):
-            n = self.named[j]
-            found[spec.name] = {
-                "scored": int(n),
-                "accuracy": _over(self.right[j], n),
-                "persistence_accuracy": _over(self.repeated[j], n),
-                "bits": _over(self.nats[j] / np.log(2), n),
-            }
-        return found
+    learner: Learner
+    streams: Sequence[int]
+    step: Step
+    cpu_s: float
 
 
 def prequential(
     learner: Learner,
-    rows: Iterable[tuple[str, Item]],
-    tally: Tally,
+    batches: Iterable[tuple[Sequence[int], Sequence[Item]]],
     *,
-    first: int = 0,
-    last: int | None = None,
-    freeze_after: int | None = None,
-) -> Iterator[int]:
-    """Run rows through the learner, one at a time, each stream with a belief of its own.
+    freeze_at: int | None = None,
+    afterwards: LearnSpec | None = None,
+) -> Iterator[Passed]:
+    """Run micro-batches through the learner, each stream with a belief of its own.
 
     Args:
-        learner: Learns from every row.
-        rows: Stream name and item, in order of arrival.
-        tally: Takes the scores of rows ``first`` to ``last``, counted from 0, the latter not included.
-        first: See ``tally``.
-        last: See ``tally``; ``None`` for the end.
-        freeze_after: Rows after which the weights stay as they are; ``None`` for never.
+        learner: Learns from every batch.
+        batches: Streams, each at most once, and the next item of each.
+        freeze_at: Batch, from 0, from which on only ``afterwards`` is learned; ``None`` for never.
+        afterwards: ``None`` for what the learner's spec says, but neither weights nor the initial state.
 
     Yields:
-        The number of rows done, after each.
+        Each batch once it has passed.
     """
-    beliefs: dict[str, Beliefs] = {}
-    for i, (stream, item) in enumerate(rows):
-        if i == freeze_after:
-            frozen = replace(learner.spec.learn, weights=False, initial_state=False)
+    beliefs: dict[int, Beliefs] = {}
+    for number, (streams, items) in enumerate(batches):
+        if number == freeze_at:
+            frozen = afterwards or replace(learner.spec.learn, weights=False, initial_state=False)
             learner = learner.with_spec(replace(learner.spec, learn=frozen))
-        belief = beliefs.get(stream) or learner.fresh_beliefs(1)
-        last_slots = belief.records["last_slots"]
-        slots = learner.vocabulary.slots([item])
-        step = learner.step(belief, [item])
+        started = time.process_time()
+        before = [beliefs.get(stream) or learner.fresh_beliefs(1) for stream in streams]
+        step = learner.step(_stack(before), items)
         learner.adopt(step)
-        beliefs[stream] = step.beliefs
-        if i >= first and (last is None or i < last):
-            tally.add(step.scores, slots == last_slots)
-        yield i + 1
+        for i, stream in enumerate(streams):
+            beliefs[stream] = step.beliefs if len(streams) == 1 else step.beliefs[i : i + 1]
+        yield Passed(learner, streams, step, time.process_time() - started)
 
 
-def _over(total: float | None, n: float | None) -> float | None:
-    return float(total / n) if n and total is not None else None
-
-
-def _scaled(value: float | None, unit: float) -> float | None:
-    return None if value is None else float(value / unit)
-
-
-def _root(value: float | None) -> float | None:
-    return None if value is None else float(np.sqrt(value))
+def _stack(beliefs: Sequence[Beliefs]) -> Beliefs:
+    """One batch of the beliefs of one stream each."""
+    return beliefs[0] if len(beliefs) == 1 else Beliefs(np.concatenate([belief.records for belief in beliefs]))

@@ -1,54 +1,34 @@
-"""``stepahead evaluate``: predict, observe, score, learn over a file, in this process."""
+"""``stepahead evaluate``: predict, observe, score, learn over files, in this process."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, get_args
 
 import click
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table as Sheet
 
-from model.items import Item, parse_item
-from model.learner import Learner
-from model.prequential import Tally, prequential
-from model.spec import CellKind, ExpertsKind, LearnSpec, ModelSpec
-from service.cli.options import table_options
+from model.spec import CellKind, ExpertsKind, FieldSpec, LearnSpec, ModelSpec
+from service.cli.contest import Contest
+from service.cli.options import column_options, split_names
 from service.cli.progress import rows_progress
-from service.cli.table import Table, read_table
+from service.cli.sources import Reading
+from service.evaluation import sheets
+from service.evaluation.jobs import Job, run_jobs
+from service.evaluation.plot import save
+from service.evaluation.report import Report
+from service.evaluation.runs import Asked, Rows, Variant
+from service.evaluation.series import ORDERS, Series
 
 LEARNABLE = tuple(field.name for field in fields(LearnSpec))
 DEFAULTS = {field.name: field.default for field in fields(ModelSpec)}
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """Which rows count, and in which unit errors are given.
-
-    Args:
-        first: First row that is scored, from 0; ``None`` for a quarter of the rows.
-        last: Row after the last that is scored; ``None`` for the end. Later rows are not read.
-        unit_rows: Errors are divided by each field's standard deviation over these first rows; 0 for the field's unit.
-    """
-
-    first: int | None = None
-    last: int | None = None
-    unit_rows: int = 0
-
-
-HEADINGS = {
-    "rmse_ratio": "rmse ratio",
-    "persistence_rmse": "persistence",
-    "persistence_mse": "persistence",
-    "persistence_accuracy": "persistence",
-}
-PROTOCOLS = {"stream": Protocol(), "etth": Protocol(first=3_600, last=14_400, unit_rows=2_880)}
+PROTOCOLS = {"stream": Rows(), "etth": Rows(first=3_600, last=14_400, unit_rows=2_880)}
 
 
 def parse_learn(_context: click.Context, _parameter: click.Parameter, value: str) -> LearnSpec:
@@ -61,12 +41,32 @@ def parse_learn(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 @click.command()
-@table_options
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@column_options
+@click.option("--as", "kind", type=click.Choice(["csv", "bytes"]), help="What files hold.  [default: bytes for .txt]")
+@click.option("--streams-as", type=click.Choice(["columns", "rows"]), help="Each column of numbers, or each row, is a "
+              "stream; all of a file share a model.")  # fmt: skip
+@click.option("--channels", type=click.Choice(["together", "apart"]), default="together", show_default=True,
+              help="Columns are fields of one model, or each has a model of its own.")  # fmt: skip
+@click.option("--files", "share", type=click.Choice(["apart", "together"]), default="apart", show_default=True,
+              help="Each file has a model of its own, or all are streams of one.")  # fmt: skip
+@click.option("--order", type=click.Choice(ORDERS), default="auto", show_default=True,
+              help="How the rows of several streams arrive. auto: by time where all have one, else in lockstep, the "
+                   "first item of every stream, then the second.")  # fmt: skip
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="stream", show_default=True,
               help="stream: the last three quarters, in the fields' units. etth: rows 3,600 to 14,400, in standard "
                    "deviations of the first 2,880.")  # fmt: skip
-@click.option("--first", type=click.IntRange(0), metavar="N", help="First row scored, from 0.")
-@click.option("--last", type=click.IntRange(1), metavar="N", help="Row after the last one scored.")
+@click.option(
+    "--first", type=click.IntRange(0), metavar="N", help="First row scored, from 0; of each stream in lockstep."
+)
+@click.option("--last", type=click.IntRange(1), metavar="N", help="Row after the last one scored, counted likewise.")
+@click.option("--noise", type=click.FloatRange(0), default=0.0, metavar="SIGMA", show_default=True,
+              help="Gaussian noise on what is fed and scored, in standard deviations of each series.")  # fmt: skip
+@click.option("--missing", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE", show_default=True,
+              help="Share of values dropped at random.")  # fmt: skip
+@click.option("--horizon", type=click.IntRange(1), default=1, metavar="H", show_default=True,
+              help="Forecast this many steps ahead, too.")  # fmt: skip
+@click.option("--every", type=click.IntRange(1), metavar="N", help="Items between such forecasts.  [default: H]")
 @click.option("--cell", type=click.Choice(get_args(CellKind)), default=DEFAULTS["cell"], show_default=True)
 @click.option("--hidden", type=int, default=DEFAULTS["hidden"], show_default=True, help="Units per layer.")
 @click.option("--layers", type=int, default=DEFAULTS["layers"], show_default=True)
@@ -76,168 +76,155 @@ def parse_learn(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option("--learning-rate", type=float, help="Adam's step size.  [default: a schedule]")
 @click.option("--experts", type=click.Choice(get_args(ExpertsKind)), default=DEFAULTS["experts"], show_default=True,
               help="What forecasts beside the network.")  # fmt: skip
-@click.option("--seed", type=int, default=DEFAULTS["seed"], show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=DEFAULTS["seed"], show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=1, metavar="N", show_default=True,
+              help="Runs, under as many seeds from --seed on.")  # fmt: skip
 @click.option("--learn", callback=parse_learn, default=",".join(LEARNABLE), show_default=True,
               help="What an item may change, or none.")  # fmt: skip
 @click.option("--freeze-after", type=click.IntRange(0), metavar="N", help="Rows after which the weights stay frozen.")
+@click.option("--baselines", "with_baselines", is_flag=True, help="Run simpler methods and other libraries beside it.")
+@click.option(
+    "--season", type=click.IntRange(1), metavar="N", help="Items of a season, for baselines.  [default: found]"
+)
+@click.option("--ablate", is_flag=True, help="Run variants of the learner, and test each against it.")
+@click.option(
+    "--only", metavar="A,B", callback=split_names, help="Of baselines and variants, those to run.  [default: all]"
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="PNG", help="Draw running error and tests."
+)
+@click.option("--jobs", type=click.IntRange(1), default=1, metavar="N", show_default=True, help="Processes to run in.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measures as JSON.")
 def evaluate(
+    files: tuple[Path, ...],
     columns: dict[str, Any],
+    kind: Any,
+    streams_as: Any,
+    channels: Any,
+    share: Any,
+    order: Any,
     protocol: str,
     first: int | None,
     last: int | None,
+    noise: float,
+    missing: float,
+    horizon: int,
+    every: int | None,
+    seed: int,
+    seeds: int,
     freeze_after: int | None,
+    with_baselines: bool,
+    season: int | None,
+    ablate: bool,
+    only: tuple[str, ...],
+    plot: Path | None,
+    jobs: int,
     as_json: bool,
     **network: Any,
 ) -> None:
-    """Predict, observe, score and learn over FILE (.csv or .csv.gz), row by row, in this process.
+    """Predict, observe, score and learn over each FILE, item by item, in this process.
 
-    The same step as the service takes; persistence, which predicts the last value again, stands beside it.
+    A FILE is .csv or .csv.gz, a folder of such, or text. The same step as the service takes; persistence, which
+    predicts the last value again, stands beside it.
     """
     torch.set_num_threads(1)
-    table = read_table(**columns)
+    rows = PROTOCOLS[protocol]
+    rows = replace(rows, **{name: given for name, given in (("first", first), ("last", last)) if given is not None})
+    asked = Asked(rows, noise, missing, horizon, every or horizon)
     try:
-        learner = Learner(ModelSpec(fields=table.fields, **network))
+        variant = Variant("default", ModelSpec(fields=(FieldSpec("any"),), **network), freeze_after)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    run = Evaluation.of(table, PROTOCOLS[protocol], first, last)
-    run.feed(learner, freeze_after)
+    series = Reading(streams_as, channels, share, kind, order).read(files, columns)
+    check_rows(files, series, rows)
+    contest = Contest.of(variant, with_baselines=with_baselines, season=season, ablate=ablate, only=only)
+    if plot is not None:
+        require_matplotlib()
+    report = run(series, contest.jobs(len(series), range(seed, seed + seeds), asked), asked, jobs)
+    spec = replace(variant.spec, fields=series[0].fields, seed=seed)
     if as_json:
-        click.echo(json.dumps(run.to_dict(learner.spec), indent=2))
+        names = {"file": str(files[0]), "files": [str(file) for file in files]}
+        found = report.to_dict(variant.name, contest.others, contest.pairs(series))
+        click.echo(json.dumps({**names, "spec": spec.to_dict(), **found}, indent=2))
     else:
-        run.show(Console())
+        show(Console(), report, contest)
+    if plot is not None:
+        draw(report, contest, plot)
 
 
-@dataclass(slots=True)
-class Evaluation:
-    """One pass of a table through a learner.
+def check_rows(files: Sequence[Path], series: Sequence[Series], rows: Rows) -> None:
+    """Make sure that every series has something to score.
 
-    Args:
-        table: Where the rows come from.
-        rows: Number of rows read.
-        first: First row scored, from 0.
-        unit: What one is in the report, per real field, (R,); ``None`` for the field's own unit.
-        tally: Of the rows from ``first`` on.
-        elapsed_s: Seconds that the pass took.
+    Raises:
+        click.ClickException: If one has not, or its fields do not make a model.
     """
-
-    table: Table
-    rows: int
-    first: int
-    unit: NDArray[np.float64] | None
-    tally: Tally
-    elapsed_s: float = 0.0
-
-    @classmethod
-    def of(cls, table: Table, protocol: Protocol, first: int | None, last: int | None) -> Evaluation:
-        """Settle which rows count; what is given goes before the protocol's.
-
-        Raises:
-            click.ClickException: If no row would be scored.
-        """
-        rows = min(table.n_rows, last or protocol.last or table.n_rows)
-        first = first if first is not None else protocol.first if protocol.first is not None else rows // 4
-        if first >= rows:
-            raise click.ClickException(f"{table.path}: {rows} rows, none from {first} on to score")
-        unit = _spread(table, protocol.unit_rows) if protocol.unit_rows else None
-        return cls(table, rows, first, unit, Tally(ModelSpec(fields=table.fields)))
-
-    def feed(self, learner: Learner, freeze_after: int | None) -> None:
-        """Run every row through the learner."""
-        started = time.perf_counter()
-        with rows_progress() as progress:
-            task = progress.add_task(self.table.path.name, total=self.rows, measures="", rate=0.0)
-            done = 0
-            for done in prequential(
-                learner, self._items(learner.spec), self.tally, first=self.first, freeze_after=freeze_after
-            ):
-                if done % 100 == 0:
-                    rate = done / (time.perf_counter() - started)
-                    progress.update(task, completed=done, rate=rate, measures=self._running())
-            self.elapsed_s = time.perf_counter() - started
-            progress.update(task, completed=done, rate=done / self.elapsed_s, measures=self._running())
-
-    def _items(self, spec: ModelSpec) -> Iterator[tuple[str, Item]]:
-        for number, row in enumerate(self.table.rows(), start=1):
-            if number > self.rows:
-                return
-            try:
-                yield row.stream, parse_item(spec, row.item, row.timestamp_us)
-            except ValueError as error:
-                raise click.ClickException(f"{self.table.path}, row {number}: {error}") from error
-
-    def _running(self) -> str:
-        """The first field's measure so far, beside persistence's."""
-        name, found = next(iter(self.tally.report(self.unit).items()))
-        kind = "rmse" if "rmse" in found else "accuracy"
-        return f"{name}: {kind} {_text(found[kind])}, persistence {_text(found[f'persistence_{kind}'])}"
-
-    def to_dict(self, spec: ModelSpec) -> dict[str, Any]:
-        """Spec, rows, measures per field and their means as plain JSON values."""
-        return {
-            "file": str(self.table.path),
-            "spec": spec.to_dict(),
-            "rows": self.rows,
-            "first": self.first,
-            "elapsed_s": self.elapsed_s,
-            "nll": self.tally.nll / self.tally.n_items if self.tally.n_items else None,
-            "mean": self.means(),
-            "fields": self.tally.report(self.unit),
-        }
-
-    def means(self) -> dict[str, float | None]:
-        """Each measure's mean over the real fields; of the ratios, their geometric mean."""
-        report = self.tally.report(self.unit)
-        reals = [report[spec.name] for spec in self.table.fields if spec.kind == "real"]
-        found: dict[str, float | None] = {}
-        for name in reals[0] if reals else ():
-            values = [measures[name] for measures in reals]
-            numbers = [float(value) for value in values if value is not None]
-            if name == "rmse_ratio" and all(number > 0 for number in numbers):
-                found[name] = float(np.exp(np.mean(np.log(numbers)))) if numbers else None
-            elif name != "scored":
-                found[name] = float(np.mean(numbers)) if numbers else None
-        return found
-
-    def show(self, console: Console) -> None:
-        """Print the measures as tables."""
-        rate = self.rows / self.elapsed_s
-        unit = "the fields' own units" if self.unit is None else "standard deviations of the first rows"
-        console.print(
-            f"{self.rows} rows in {self.elapsed_s:.1f} s ({rate:.0f}/s). Scored from row {self.first}, in {unit}."
-        )
-        report = self.tally.report(self.unit)
-        n_reals = sum(spec.kind == "real" for spec in self.table.fields)
-        if n_reals:
-            rows = {spec.name: report[spec.name] for spec in self.table.fields if spec.kind == "real"}
-            if n_reals > 1:
-                rows["mean"] = dict(self.means())
-            kind = "rmse" if self.unit is None else "mse"
-            names = (kind, f"persistence_{kind}", "rmse_ratio", "mae", "crps", "coverage")
-            console.print(_sheet(rows, names))
-        if n_reals < len(self.table.fields):
-            rows = {spec.name: report[spec.name] for spec in self.table.fields if spec.kind == "category"}
-            console.print(_sheet(rows, ("scored", "accuracy", "persistence_accuracy", "bits")))
+    for one in series:
+        name = str(files[0]) if len(series) == 1 else one.name
+        kept = one.until(rows.last)
+        if not rows.scored(kept).any():
+            first = int(kept.first_scored(rows.first).min())
+            raise click.ClickException(f"{name}: {len(kept)} rows, none from {first} on to score")
+        try:
+            ModelSpec(fields=one.fields)
+        except ValueError as error:
+            raise click.ClickException(f"{name}: {error}") from error
 
 
-def _spread(table: Table, n_rows: int) -> NDArray[np.float64]:
-    """Standard deviation of each real field over the first rows, (R,); 1 where it does not vary."""
-    names = [spec.name for spec in table.fields if spec.kind == "real"]
-    rows = [[row.item[name] for name in names] for _, row in zip(range(n_rows), table.rows(), strict=False)]
-    spread = np.nanstd(np.array(rows, np.float64), axis=0)  # None becomes NaN
-    return np.where(spread > 0, spread, 1.0)
+def run(series: Sequence[Series], jobs: Sequence[Job], asked: Asked, n_workers: int) -> Report:
+    """Run all jobs, with a bar on standard error."""
+    started = time.perf_counter()
+    total = sum(len(series[job.at].until(asked.rows.last)) for job in jobs)
+    with rows_progress() as progress:
+        task = progress.add_task(jobs[0].method.name, total=total, measures="", rate=0.0)
+        done = 0
+
+        def notify(job: Job, rows: int, text: str) -> None:
+            nonlocal done
+            done += rows
+            name = f"{job.method.name}, {series[job.at].name}, seed {job.seed}"
+            rate = done / (time.perf_counter() - started)
+            progress.update(task, completed=done, rate=rate, description=name, measures=text)
+
+        outcomes = run_jobs(series, jobs, asked, n_workers, notify)
+        elapsed_s = time.perf_counter() - started
+        progress.update(task, completed=total, rate=total / elapsed_s, description="done")
+    return Report.of(series, asked, jobs, outcomes, elapsed_s)
 
 
-def _sheet(rows: dict[str, dict[str, Any]], names: tuple[str, ...]) -> Sheet:
-    sheet = Sheet("field")
-    for name in names:
-        sheet.add_column(HEADINGS.get(name, name), justify="right", no_wrap=True)
-    for field, measures in rows.items():
-        sheet.add_row(field, *(_text(measures[name]) for name in names))
-    return sheet
+def show(console: Console, report: Report, contest: Contest) -> None:
+    """Print the measures as tables."""
+    method, n_runs = contest.default.name, len(report.outcomes)
+    unit = "standard deviations of the first rows" if report.asked.rows.unit_rows else "the fields' own units"
+    first = "a quarter of each stream on" if report.first is None else f"row {report.first}"
+    runs = "" if n_runs == 1 else f" in {n_runs} runs"
+    console.print(
+        f"{report.n_rows} rows{runs} in {report.elapsed_s:.1f} s "
+        f"({1e6 / max(report.summary(method).item_us, 1e-9):.0f} items/s). Scored from {first}, in {unit}."
+    )
+    for sheet in (*sheets.fields(report, report.summary(method)), *sheets.ahead(report, method)):
+        console.print(sheet)
+    if contest.others:
+        for sheet in sheets.methods(report, method, contest.others, contest.pairs(report.series)):
+            console.print(sheet)
 
 
-def _text(number: float | None) -> str:
-    if number is None:
-        return "-"
-    return str(number) if isinstance(number, int) else f"{number:.4g}"
+def require_matplotlib() -> None:
+    """Find out before the work, not after it.
+
+    Raises:
+        click.ClickException: If it is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise click.ClickException('--plot needs matplotlib: pip install "stepahead-server[plot]"')
+
+
+def draw(report: Report, contest: Contest, path: Path) -> None:
+    """Write the picture.
+
+    Raises:
+        click.ClickException: If it cannot be written.
+    """
+    try:
+        save(report, [contest.default.name, *contest.others], contest.compared or contest.pairs(report.series), path)
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror or error}") from error

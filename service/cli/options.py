@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-_COLUMNS = ("file", "stream_column", "stream", "time_column", "fields", "category", "limit")
+_COLUMNS = ("stream_column", "stream", "time_column", "fields", "category", "limit")
 
 
 def split_names(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -21,6 +21,17 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add FILE and the column options; the command gets them as ``columns``, arguments of ``read_table``."""
 
     @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+    @column_options
+    @wraps(command)
+    def with_file(file: Path, columns: dict[str, Any], **given: Any) -> None:
+        command(columns={"path": file, **columns}, **given)
+
+    return with_file
+
+
+def column_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the column options; the command gets them as ``columns``, arguments of ``read_table`` but for its path."""
+
     @click.option("--stream-column", metavar="COL", help="Column that names the stream of each row.")
     @click.option("--stream", metavar="NAME", help="Stream that all rows belong to.  [default: the file's name]")
     @click.option("--time-column", metavar="COL", help="Column of the times.  [default: looked for]")
@@ -34,7 +45,7 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
         if given["stream_column"] is not None and given["stream"] is not None:
             raise click.UsageError("give either --stream-column or --stream")
         columns = {name: given.pop(name) for name in _COLUMNS}
-        columns["path"], columns["categories"] = columns.pop("file"), columns.pop("category")
+        columns["categories"] = columns.pop("category")
         columns["fields"] = columns["fields"] or None
         command(columns=columns, **given)
 

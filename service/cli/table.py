@@ -77,7 +77,7 @@ class Table:
         Raises:
             click.ClickException: If the file cannot be read, or a cell does not fit its column.
         """
-        with _open(self.path) as (header, lines):
+        with open_rows(self.path) as (header, lines):
             places = [(spec.name, header.index(spec.name), spec.kind == "real") for spec in self.fields]
             time = None if self.time_column is None else header.index(self.time_column)
             stream = None if self.stream_column is None else header.index(self.stream_column)
@@ -99,7 +99,7 @@ class Table:
             return None
         if not is_real:
             return cell.strip()
-        value = _number(cell)
+        value = parse_number(cell)
         if value is None:
             raise _bad_cell(self.path, number, name, f"{cell!r} is no number; --category {name} makes it a category")
         return value
@@ -165,7 +165,7 @@ def read_table(
     if not specs:
         wanted = "" if like is None else f" that the model has ({', '.join(repr(spec.name) for spec in like)})"
         raise click.ClickException(f"{path}: no column{wanted} to predict")
-    return Table(path, tuple(specs), time_column, stream_column, stream or _stem(path), n_rows)
+    return Table(path, tuple(specs), time_column, stream_column, stream or stem(path), n_rows)
 
 
 def is_missing(cell: str) -> bool:
@@ -178,7 +178,7 @@ def parse_time_us(cell: str) -> int | None:
 
     ISO 8601, UTC where it has no zone; or a count since 1970 whose size tells its unit: s, ms, us or ns.
     """
-    number = _number(cell)
+    number = parse_number(cell)
     if number is None:
         return _parse_iso_us(cell)
     for unit_us, most in ((1e6, 1e11), (1e3, 1e14), (1.0, 1e17), (1e-3, 1e20)):
@@ -201,7 +201,7 @@ class _Column:
         if is_missing(cell):
             return
         self.n_values += 1
-        self.all_numbers = self.all_numbers and _number(cell) is not None
+        self.all_numbers = self.all_numbers and parse_number(cell) is not None
         self.all_iso = self.all_iso and _parse_iso_us(cell) is not None
         self.all_times = self.all_times and (self.all_iso or parse_time_us(cell) is not None)
         if len(self.distinct) <= MAX_VALUES:
@@ -222,7 +222,7 @@ class _Column:
 
 def _learn_columns(path: Path, named: Sequence[str], limit: int | None) -> tuple[dict[str, _Column], int]:
     """Every column by its header, and the number of rows; ``named`` columns must be there."""
-    with _open(path) as (header, lines):
+    with open_rows(path) as (header, lines):
         for name in named:
             if name not in header:
                 raise click.ClickException(f"{path}: no column {name!r}; there are {', '.join(map(repr, header))}")
@@ -237,7 +237,7 @@ def _learn_columns(path: Path, named: Sequence[str], limit: int | None) -> tuple
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
+def open_rows(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
     """The header, and the cells of every line after it that is not empty, as many as the header's."""
     try:
         with _text(path) as file:
@@ -267,12 +267,14 @@ def _text(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
+    """The name of a file without what says its format."""
     name = path.name.removesuffix(".gz")
     return name.removesuffix(".csv") or "replay"
 
 
-def _number(cell: str) -> float | None:
+def parse_number(cell: str) -> float | None:
+    """A finite number; ``None`` if the cell is none."""
     try:
         value = float(cell)
     except ValueError:

@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from model.spec import FieldSpec, ModelSpec
+from service.cli.evaluate import evaluate
+from service.evaluation.baselines import simple
+from service.evaluation.runs import Variant
+from service.evaluation.variants import ablation
 from tests.integration.test_process import ROOT, serving
 
 README = (ROOT / "README.md").read_text()
@@ -67,3 +72,16 @@ def test_the_learner_runs_on_its_own(capsys: pytest.CaptureFixture[str]) -> None
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)
     exec(compile(example, "docs/architecture.md", "exec"), {})  # noqa: S102 - our own example
     assert 2 < float(capsys.readouterr().out) < 5
+
+
+def test_the_evaluation_page_names_options_and_methods_that_are_there() -> None:
+    """Every option of `stepahead evaluate` that docs/evaluate.md shows exists, and every variant is described."""
+    page = (ROOT / "docs" / "evaluate.md").read_text()
+    known = {name for parameter in evaluate.params for name in parameter.opts}
+    commands = [line.split("#")[0] for line in page.splitlines() if line.startswith("stepahead evaluate")]
+    shown = {option for command in commands for option in re.findall(r"--[a-z-]+", command)}
+    assert shown
+    assert shown <= known
+    default = Variant("default", ModelSpec(fields=(FieldSpec("x"),)))
+    for method in (*ablation(default)[0], *simple(None)):
+        assert f"`{method.name}`" in page or method.name.startswith("weights-lr-"), method.name

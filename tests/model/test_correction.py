@@ -230,3 +230,13 @@ def test_all_that_is_learned_stays_within_bounds(cell: str) -> None:
     assert ((made["rates"] >= bounds[0]) & (made["rates"] <= bounds[1])).all()
     shares = correction.trust(made)
     assert ((shares >= 0) & (shares <= 1)).all()
+
+
+def test_a_fixed_rate_of_nothing_corrects_nothing() -> None:
+    """The rate that a learner is given to compare with is taken by every unit, and trusted."""
+    for rate in (0.0, 0.5):
+        learner = Learner(ModelSpec(fields=(FieldSpec("x"),), hidden=16, experts="none"), correction_rate=rate)
+        record = run(learner, wave(80))
+        assert np.array_equal(record["uncorrected"], record["corrected"]) == (rate == 0)
+        assert set(np.unique(record["rates"])) == {np.float32(rate)}
+        assert correction.trust(record) == 1
