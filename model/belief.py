@@ -28,8 +28,8 @@ def belief_dtype(spec: ModelSpec) -> np.dtype[np.void]:
     - ``state`` (L, S, H): hidden and cell state after the last item. ``uncorrected`` and ``corrected`` (L, S, H): the
       state that the last item was predicted from, before and after the correction; ``origin`` and ``unit`` (R,): the
       value and the increment scale it was predicted with; ``newest`` (D,): the inputs that this state was then
-      advanced on. ``rates``, ``moments``, ``steps``, ``slopes`` (L, H), ``gain``, ``curvature``: what the correction
-      learns, see :mod:`model.correction`.
+      advanced on. ``rates``, ``moments``, ``steps``, ``slopes`` (L, H), ``gain``, ``curvature``, ``noise``: what the
+      correction learns, see :mod:`model.correction`.
     - ``window``: what the weight gradient goes back through; it was never corrected. ``outputs`` and
       ``corrected_outputs`` (O,): what the network puts out for the next item, from this window and from ``state``.
     - ``pending`` (R,), ``probabilities`` (V,), ``weights_version``, ``n_known`` (C,): the prediction that was sent and
@@ -67,6 +67,7 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("unit", np.float64, (n_r,)),
         ("gain", np.float64),
         ("curvature", np.float64),
+        ("noise", np.float64),
         ("pending", scoring.PENDING, (n_r,)),
         ("weights_version", np.int64),
         ("tally", np.dtype(tally)),

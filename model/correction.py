@@ -10,8 +10,9 @@ corrected. The **corrected** path is the belief: it carries each correction on.
   it, in units of its running size. ``rates``, ``moments`` (its running mean square), ``steps`` (the last full one) and
   ``slopes`` (how the hidden state follows the corrected memory) are (L, H) parts of a belief.
 - **Trust**: the network's prediction is the plain path's, plus a share in [0, 1] of the difference that the corrections
-  make. The share is that which would have been the best over the last few hundred items: the sums ``gain`` and
-  ``curvature`` of least squares. It is 0 where correcting does not help, and then nothing is lost by it.
+  make. The share is that which would have been the best over the last few hundred items, less one standard error: the
+  sums ``gain``, ``curvature`` and ``noise`` of least squares. It is 0 where correcting does not surely help, and then
+  nothing is lost by it.
 
 Sources: Baydin et al., "Online Learning Rate Adaptation with Hypergradient Descent" (2018), for the derivative; Sutton,
 "Adapting Bias by Gradient Descent" (1992), for rates per unit that are learned in their logarithm.
@@ -79,7 +80,7 @@ def learn_trust(network: Network, records: np.ndarray, targets: Floats, slots: N
         slots: Of the category values, (B, C); -1 where missing.
     """
     _learn_trust(
-        *(records["gain"], records["curvature"], records["outputs"], records["corrected_outputs"]),
+        *(records["gain"], records["curvature"], records["noise"], records["outputs"], records["corrected_outputs"]),
         *(records["n_known"], targets, slots, np.array(network.slices, np.int64).reshape(-1, 2)),
         np.array(network.is_open, np.bool_),
     )
@@ -88,18 +89,19 @@ def learn_trust(network: Network, records: np.ndarray, targets: Floats, slots: N
 def trust(records: np.ndarray) -> Floats:
     """Share of the corrections' effect that the prediction takes, (B,), in [0, 1]."""
     shares = np.empty(len(records))
-    _trusts(records["gain"], records["curvature"], shares)
+    _trusts(records["gain"], records["curvature"], records["noise"], shares)
     return shares
 
 
 def settle(records: np.ndarray, rate: float) -> None:
     """Take this rate for every unit and trust the corrections fully, to compare with; ``records`` is changed."""
-    records["rates"], records["gain"], records["curvature"] = rate, _PRIOR, 0.0
+    records["rates"], records["gain"], records["curvature"], records["noise"] = rate, _PRIOR, 0.0, 0.0
 
 
 def reset(records: np.ndarray) -> None:
     """Trust no correction, as before any was made; ``records`` is changed."""
-    records["gain"], records["curvature"], records["steps"] = 0.0, 0.0, 0.0
+    for name in ("gain", "curvature", "noise", "steps"):
+        records[name] = 0.0
 
 
 def full_step(network: Network, parameters: Parameters, gradient: Gradient, example: Example) -> Tensor:
@@ -139,14 +141,14 @@ def slopes(network: Network, gradient: Gradient, corrected: Tensor) -> Tensor:
 
 
 @part
-def _trust(gain: float, curvature: float) -> float:
-    return min(max(gain / (curvature + _PRIOR), 0.0), 1.0)
+def _trust(gain: float, curvature: float, noise: float) -> float:
+    return min(max((gain - math.sqrt(noise)) / (curvature + _PRIOR), 0.0), 1.0)
 
 
-@kernel(PER_STREAM, PER_STREAM, PER_STREAM)
-def _trusts(gains: np.ndarray, curvatures: np.ndarray, shares: np.ndarray) -> None:
+@kernel(PER_STREAM, PER_STREAM, PER_STREAM, PER_STREAM)
+def _trusts(gains: np.ndarray, curvatures: np.ndarray, noises: np.ndarray, shares: np.ndarray) -> None:
     for b in range(shares.size):
-        shares[b] = _trust(gains[b], curvatures[b])
+        shares[b] = _trust(gains[b], curvatures[b], noises[b])
 
 
 @kernel(_UNITS, _UNITS, _UNITS, _UNITS, types.float32[:, :, :, :], types.int64, types.boolean[:])
@@ -200,12 +202,13 @@ def _spread(
 
 
 @kernel(
-    *(PER_STREAM, PER_STREAM, SINGLES, SINGLES, types.int32[:, :], VALUES, SLOTS, SLOTS),
+    *(PER_STREAM, PER_STREAM, PER_STREAM, SINGLES, SINGLES, types.int32[:, :], VALUES, SLOTS, SLOTS),
     types.boolean[:],
 )
 def _learn_trust(
     gains: np.ndarray,
     curvatures: np.ndarray,
+    noises: np.ndarray,
     plains: np.ndarray,
     correcteds: np.ndarray,
     n_known: np.ndarray,
@@ -216,7 +219,7 @@ def _learn_trust(
 ) -> None:
     for b in range(gains.size):
         plain, corrected = plains[b], correcteds[b]
-        share = _trust(gains[b], curvatures[b])
+        share = _trust(gains[b], curvatures[b], noises[b])
         gain = curvature = 0.0
         for f in range(targets.shape[1]):
             if not math.isnan(targets[b, f]):
@@ -231,6 +234,7 @@ def _learn_trust(
                 )
                 gain += slope
                 curvature += spread
-        if curvature > _TINY and math.isfinite(gain + curvature):
+        if curvature > _TINY and gain * gain + curvature < math.inf:
             gains[b] = _KEEP * gains[b] + gain + share * curvature
             curvatures[b] = _KEEP * curvatures[b] + curvature
+            noises[b] = _KEEP * noises[b] + gain * gain
