@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration, codec, experts, features, scaling, surprise
+from model import calibration, codec, experts, features, ngrams, scaling, surprise
 from model.cells import CELLS
 from model.items import NO_TIME
 from model.spec import Layout, ModelSpec
@@ -31,7 +31,8 @@ def belief_dtype(spec: ModelSpec) -> np.dtype[np.void]:
       gradient goes back through.
     - ``pending``, ``probabilities`` (V,), ``n_known`` (C,): the prediction that was sent and awaits its item, and the
       values known when it was made. ``quantiles`` (R, Q): of standardised errors.
-    - ``experts``: what forecasts beside the network, see :mod:`model.experts`; not there if the spec has none.
+    - ``experts``: what forecasts beside the network, see :mod:`model.experts`; ``ngrams``: the last values of the
+      category fields, and how network and counts are mixed, see :mod:`model.ngrams`; not there if the spec has none.
     - ``tally``: sums for the summary. ``surprises``: histogram of past surprise.
     """
     return _belief_dtype(spec.layout, features.n_dense(spec))
@@ -70,6 +71,7 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("pending", np.dtype(pending)),
         ("tally", np.dtype(tally)),
         *([("experts", experts.experts_dtype(n_r))] if layout.has_experts else []),
+        *([("ngrams", ngrams.mix_dtype(n_c))] if layout.has_ngrams else []),
         # Four-byte parts come last, so that every part is aligned and no byte is left undefined.
         ("probabilities", np.float32, (n_v,)),
         ("n_known", np.int32, (n_c,)),
@@ -104,6 +106,8 @@ class Beliefs:
         scaling.fresh(records["scale"])
         if spec.has_experts:
             experts.fresh(records["experts"])
+        if spec.has_ngrams:
+            ngrams.fresh(records["ngrams"])
         return cls(records)
 
     @classmethod

@@ -45,7 +45,9 @@ def rate(records: np.ndarray) -> Floats:
     return np.asarray(np.clip((records["slope"] + _PRIOR * START) / (records["curvature"] + _PRIOR), 0.0, 1.0))
 
 
-def learn_rate(network: Network, records: np.ndarray, targets: Floats, slots: NDArray[np.int64]) -> None:
+def learn_rate(
+    network: Network, records: np.ndarray, targets: Floats, slots: NDArray[np.int64], probabilities: Floats
+) -> None:
     """Take in what the last correction did to the prediction of this item; ``records`` is changed.
 
     Args:
@@ -53,6 +55,7 @@ def learn_rate(network: Network, records: np.ndarray, targets: Floats, slots: ND
         records: Beliefs that still hold the pending prediction, (B,).
         targets: Scaled values, (B, R); NaN where missing.
         slots: Of the category values, (B, C); -1 where missing.
+        probabilities: What the network alone gave the category fields' slots, (B, V).
     """
     n, response = network.n_reals, records["response"].astype(np.float64)
     used = rate(records)
@@ -64,7 +67,7 @@ def learn_rate(network: Network, records: np.ndarray, targets: Floats, slots: ND
     for j, (start, stop) in enumerate(network.slices):
         named = slots[:, j] >= 0
         moved = np.where(named[:, None], response[:, start:stop], 0.0)
-        likely = records["probabilities"][:, start - n : stop - n].astype(np.float64)
+        likely = probabilities[:, start - n : stop - n]
         own = np.take_along_axis(moved, np.maximum(slots[:, j], 0)[:, None], 1)[:, 0]
         mean = (likely * moved).sum(1)
         slope += own - mean

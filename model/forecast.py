@@ -60,6 +60,8 @@ def _forget_draws(paths: Beliefs, belief: Beliefs) -> None:
     for name in scaling.LEARNED:
         paths.records["scale"][name] = belief.records["scale"][name]
     paths.records["quantiles"] = belief.records["quantiles"]
+    if "ngrams" in (belief.records.dtype.names or ()):
+        paths.records["ngrams"]["weights"] = belief.records["ngrams"]["weights"]
 
 
 def pending(learner: Learner, beliefs: Beliefs) -> Predictions:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model import correction, experts, features, prediction, reply
+from model import correction, experts, features, ngrams, prediction, reply
 from model.belief import Beliefs
 from model.learner import Learner
 from model.network import Inputs
@@ -100,17 +100,30 @@ def inspect(learner: Learner, belief: Beliefs) -> dict[str, Any]:
 
 
 def _experts(learner: Learner, record: np.void) -> dict[str, Any]:
-    """Of each real field, what each expert and the network say of the next item, and its share in the mix."""
-    if not learner.spec.has_experts:
-        return {}
+    """Of each field, what each expert and the network say of the next item, and its share in the mix."""
+    spec = learner.spec
     found: dict[str, Any] = {}
-    for j, field in enumerate(learner.spec.reals):
+    for j, field in enumerate(spec.reals if spec.has_experts else ()):
         mixed = record["experts"]["fields"][j]
         found[field.name] = {
             name: {"forecast": _finite(mixed["forecasts"][e]), "weight": float(mixed["weights"][e])}
             for e, name in enumerate(experts.EXPERTS)
         }
-    return found
+    if learner.counts is not None:
+        logits = record["outputs"][len(spec.reals) :]
+        said = ngrams.each(learner.counts.copy(), record["ngrams"], logits, learner.vocabulary.n_known)
+        at = 0
+        for j, field in enumerate(spec.categories):
+            of_field = said[:, at : at + field.n_slots]
+            found[field.name] = {
+                name: {
+                    "forecast": reply.category(learner.vocabulary.values[j], of_field[e]),
+                    "weight": float(record["ngrams"]["weights"][j, e]),
+                }
+                for e, name in enumerate(ngrams.EXPERTS)
+            }
+            at += field.n_slots
+    return reply.in_order(spec, found)
 
 
 def _decode(learner: Learner, record: np.void, state: Tensor) -> dict[str, Any]:

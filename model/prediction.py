@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model import calibration, distribution, experts, features, scaling
+from model import calibration, distribution, experts, features, ngrams, scaling
 from model.network import Network
+from model.ngrams import Counts
 from model.spec import ModelSpec
 
 Floats = NDArray[np.float64]
@@ -35,13 +36,19 @@ class Predictions:
 
 
 def predict(
-    spec: ModelSpec, network: Network, records: np.ndarray, outputs: torch.Tensor, n_known: NDArray[np.int64]
+    spec: ModelSpec,
+    network: Network,
+    counts: Counts | None,
+    records: np.ndarray,
+    outputs: torch.Tensor,
+    n_known: NDArray[np.int64],
 ) -> Predictions:
     """Turn outputs into distributions, mixed with the experts' forecasts.
 
     Args:
         spec: The model's.
         network: Knows where each category field's logits lie.
+        counts: Mixed with the network's probabilities; ``None`` leaves it alone.
         records: Beliefs after the last item, (B,); their experts keep what was mixed.
         outputs: (B, O).
         n_known: Values that the vocabulary knows, (C,).
@@ -56,7 +63,13 @@ def predict(
         mean = np.where(known, experts.mix(records["experts"], mean).mean, mean)
     std = scaling.error_scale(scale) * np.sqrt(1 + scale["gap"])
     read = calibration.read(records["quantiles"], np.asarray(spec.quantiles))
-    probabilities = [category_probabilities(network, outputs, n_known, j) for j in range(len(network.slices))]
+    if counts is None:
+        probabilities = [category_probabilities(network, outputs, n_known, j) for j in range(len(network.slices))]
+    else:
+        logits = outputs[:, network.n_reals :].float().cpu().numpy()
+        mixed = ngrams.probabilities(counts, records["ngrams"], logits, n_known)
+        starts = [start - network.n_reals for start, _ in network.slices[1:]]
+        probabilities = [_floored(network, part, n_known, j) for j, part in enumerate(np.split(mixed, starts, axis=1))]
     return Predictions(
         mean=mean,
         std=std,
@@ -69,9 +82,13 @@ def predict(
 def category_probabilities(
     network: Network, outputs: torch.Tensor, n_known: NDArray[np.int64], category: int
 ) -> NDArray[np.float64]:
-    """Floored probabilities (B, V) of one category field's slots."""
+    """Floored probabilities (B, V) of one category field's slots, by the network alone."""
     known = torch.from_numpy(n_known).to(outputs.device).expand(len(outputs), -1)
     probabilities = network.log_probabilities(outputs, known, category).exp().double().cpu().numpy()
+    return _floored(network, probabilities, n_known, category)
+
+
+def _floored(network: Network, probabilities: Floats, n_known: NDArray[np.int64], category: int) -> Floats:
     slot = np.arange(probabilities.shape[1])
     possible = slot < n_known[category]
     if network.is_open[category]:

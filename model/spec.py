@@ -100,6 +100,7 @@ class Layout(NamedTuple):
     n_reals: int
     n_slots: tuple[int, ...]
     has_experts: bool
+    has_ngrams: bool
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,9 @@ class ModelSpec:
         learning_rate: Adam's step size; ``None`` for the default schedule.
         seed: Of the initial weights.
         learn: What an item changes.
-        experts: What forecasts a real field beside the network, and is mixed with it: ``all`` is persistence and a
-            regression, some ten kilobytes per field of a stream; ``none`` leaves the network alone.
+        experts: What predicts beside the network, and is mixed with it. ``all``: of a real field persistence and a
+            regression, some ten kilobytes per field of a stream; of a category counts of what followed its last values,
+            shared by all streams of the model, some kilobytes to 16 megabytes. ``none`` leaves the network alone.
         quantiles: Levels that a real field's prediction reports, each in (0, 1).
         max_streams: Most streams at once; ``None`` for no bound of its own.
         ttl_s: Seconds after its last item at which a stream is forgotten; ``None`` for never.
@@ -179,7 +181,7 @@ class ModelSpec:
         """What decides the layout of a belief."""
         n_slots = tuple(f.n_slots for f in self.categories)
         shape = (self.cell, self.hidden, self.layers, self.window)
-        return Layout(*shape, len(self.reals), n_slots, self.has_experts)
+        return Layout(*shape, len(self.reals), n_slots, self.has_experts, self.has_ngrams)
 
     @cached_property
     def categories(self) -> tuple[FieldSpec, ...]:
@@ -188,8 +190,13 @@ class ModelSpec:
 
     @property
     def has_experts(self) -> bool:
-        """Whether anything forecasts beside the network."""
+        """Whether anything forecasts real fields beside the network."""
         return self.experts != "none" and bool(self.reals)
+
+    @property
+    def has_ngrams(self) -> bool:
+        """Whether counts predict category fields beside the network."""
+        return self.experts != "none" and bool(self.categories)
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON values; :meth:`from_dict` is its inverse."""
