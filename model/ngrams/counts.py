@@ -24,7 +24,7 @@ KINDS = (ORDER + 1) * lookup.CLASSES
 
 _Used: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _MIN_ROWS = 1 << 6
-_FILLED = 0.75  # of the rows, before their number is doubled
+_FILLED = 0.5  # of the rows, before their number is doubled
 _START = (0.75, 0.9, 0.1)  # discounts of single and larger counts, concentration
 _ARRAYS = ("rows", "singles", "state", "smoothing", "squares", "exponents", "curvature", "weights")
 _LESSON = ("tokens", "observed", "named", "n_known", "kinds", "slopes", "likelihood")

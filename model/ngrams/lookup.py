@@ -28,7 +28,7 @@ CLASSES, PARAMETERS = 3, 3
 LINKS = 52
 """Most rows of one context; of more successors than fit, the last ones give way to each other."""
 
-WINDOW = 16
+WINDOW = 64
 MAX_COUNT = 255
 """A context whose count would pass this has all its counts halved, so that a new regime counts."""
 
