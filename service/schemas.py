@@ -145,8 +145,8 @@ class ModelSpecIn(Wire):
     learn: LearnIn = Field(LearnIn(), description="What an item changes.")
     experts: ExpertsKind = Field(
         _default("experts"),
-        description="What forecasts real fields beside the network and is mixed with it by its recent success: `all`, "
-        "some ten kilobytes per field of a stream, or `none`.",
+        description="What predicts beside the network and is mixed with it by its recent success: `all`, some ten "
+        "kilobytes per real field of a stream and, for categories, up to 16 megabytes per model; or `none`.",
     )
     quantiles: list[float] = Field(_default("quantiles"), description=_QUANTILES)
     max_streams: int | None = Field(_default("max_streams"), description=_MAX_STREAMS)

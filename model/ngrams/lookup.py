@@ -5,8 +5,8 @@ rows of eight 32-bit numbers: the key (two), when it was last counted in, and up
 context with more successors goes on in further rows, under keys made from its own and the link's number. Rows are found
 by linear probing over at most ``WINDOW`` places; where these are taken, the row not counted in for longest gives way.
 
-Kernels of other files are compiled with the functions here, and kept on disk: a function that changes needs a new name,
-as in :mod:`model.experts.kernels`.
+Kernels of other files are compiled with what is here, and kept on disk: a function or constant that changes needs a new
+name, as in :mod:`model.experts.kernels`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -215,6 +217,26 @@ def test_a_batch_is_counted_in_its_order() -> None:
     rows = [np.unique(feeder.counts.rows, axis=0) for feeder in feeders]  # wherever they lie
     np.testing.assert_array_equal(*rows)
     assert feeders[0].counts.singles.tobytes() == feeders[1].counts.singles.tobytes()
+
+
+def test_a_copy_is_whole_while_another_thread_learns() -> None:
+    """Whoever looks gets the table of one moment: rows in use, counted values and sum of counts fit each other."""
+    feeder, copies, done = Feeder(40), list[Counts](), threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            copies.append(feeder.counts.copy())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for value in np.random.default_rng(7).integers(40, size=400).tolist():
+        feeder.step([value])
+    done.set()
+    thread.join()
+    assert copies
+    for counts in copies:
+        assert counts.state[0] == np.count_nonzero(counts.rows[:, 0])
+        assert counts.state[1] == counts.rows[:, 2].max()
 
 
 class _Collecting:
