@@ -85,7 +85,7 @@ def read_lessons(spec: ModelSpec, payload: memoryview) -> np.ndarray | None:
     dtype = lesson_dtype(len(spec.categories))
     if not spec.has_ngrams or len(payload) % dtype.itemsize:
         raise codec.DamagedRecord(codec.Kind.REDO, "its lessons are not of the model's layout")
-    lessons = np.frombuffer(payload, dtype)
+    lessons = np.frombuffer(payload, dtype).copy()  # kernels take no read-only memory
     n_slots = np.array([field.n_slots for field in spec.categories])
     if (
         any((lessons[name] < -1).any() or (lessons[name] >= n_slots).any() for name in ("observed", "named"))

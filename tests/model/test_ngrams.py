@@ -18,7 +18,7 @@ from model.learner import Learner
 from model.ngrams import counts as table
 from model.ngrams.counts import Counts
 from model.spec import FieldSpec, ModelSpec
-from tests.builders import feed, frozen, small_spec
+from tests.builders import feed, frozen, mixed_item, small_spec
 from tests.model.ngrams_reference import Reference
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}  # the same sums in another order
@@ -287,6 +287,21 @@ def test_a_snapshot_goes_on_with_the_same_bits() -> None:
     again = Learner.from_snapshot(learner.spec, learner.encode_weights())
     feed(learner, beliefs, 30, seed=2)
     feed(again, beliefs, 30, seed=2)
+    assert again.encode_weights() == learner.encode_weights()
+
+
+def test_one_stream_is_redone_with_the_same_bits() -> None:
+    """The smallest batch: a redo record of a single lesson is learned as it was the first time."""
+    learner = Learner(small_spec())
+    beliefs, again, source = learner.fresh_beliefs(1), Learner(small_spec()), np.random.default_rng(9)
+    for n in range(30):
+        step = learner.step(beliefs, [mixed_item(learner.spec, n, source, missing=0.2)])
+        learner.adopt(step)
+        beliefs = step.beliefs
+        if step.redo is not None:
+            again.redo(step.redo)
+    assert learner.counts is not None
+    assert learner.counts.state[1] > 20
     assert again.encode_weights() == learner.encode_weights()
 
 
