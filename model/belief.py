@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration, codec, drift, experts, features, scaling, scoring, student, surprise
+from model import calibration, codec, drift, experts, features, ngrams, scaling, scoring, student, surprise
 from model.cells import CELLS
 from model.correction import START
 from model.items import NO_TIME
@@ -35,7 +35,8 @@ def belief_dtype(spec: ModelSpec) -> np.dtype[np.void]:
     - ``pending`` (R,), ``probabilities`` (V,), ``weights_version``, ``n_known`` (C,): the prediction that was sent and
       awaits its item, the weights that made it and the values known when it was made.
     - ``quantiles`` (R, Q): of standardised errors.
-    - ``experts``: what forecasts beside the network, see :mod:`model.experts`; not there if the spec has none.
+    - ``experts``: what forecasts beside the network, see :mod:`model.experts`; ``ngrams``: the last values of the
+      category fields, and how network and counts are mixed, see :mod:`model.ngrams`; not there if the spec has none.
     - ``tally``: sums for the summary. ``surprises``: histogram of past surprise. ``drift``: see :mod:`model.drift`.
     - ``tails``: how well degrees of freedom fit, see :mod:`model.student`.
     """
@@ -74,6 +75,7 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
         ("drift", drift.drift_dtype(n_r + n_c)),
         ("tails", student.tails_dtype(n_r)),
         *([("experts", experts.experts_dtype(n_r, experts.SIZES[layout.experts]))] if layout.experts != "none" else []),
+        *([("ngrams", ngrams.mix_dtype(n_c))] if layout.has_ngrams else []),
         # Four-byte parts come last, so that every part is aligned and no byte is left undefined.
         ("probabilities", np.float32, (n_v,)),
         ("n_known", np.int32, (n_c,)),
@@ -94,7 +96,7 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
 
 
 @lru_cache(maxsize=1024)
-def _fresh(dtype: np.dtype[np.void], has_experts: bool) -> bytes:
+def _fresh(dtype: np.dtype[np.void]) -> bytes:
     """The belief of a stream that has seen nothing."""
     records = np.zeros(1, dtype)
     records["timestamp_us"] = NO_TIME
@@ -103,8 +105,9 @@ def _fresh(dtype: np.dtype[np.void], has_experts: bool) -> bytes:
     records["quantiles"] = calibration.fresh(records["scale"].shape[1])
     scaling.fresh(records["scale"])
     records["rates"] = START
-    if has_experts:
-        experts.fresh(records["experts"])
+    for name, part in (("experts", experts), ("ngrams", ngrams)):
+        if name in (dtype.names or ()):
+            part.fresh(records[name])
     return records.tobytes()
 
 
@@ -118,7 +121,7 @@ class Beliefs:
     def fresh(cls, spec: ModelSpec, n: int) -> Beliefs:
         """Beliefs of ``n`` streams that have seen nothing."""
         dtype = belief_dtype(spec)
-        return cls(np.frombuffer(bytearray(_fresh(dtype, spec.has_experts) * n), dtype))
+        return cls(np.frombuffer(bytearray(_fresh(dtype) * n), dtype))
 
     @classmethod
     def decode(cls, spec: ModelSpec, encoded: Sequence[bytes | None]) -> Beliefs:
@@ -128,7 +131,7 @@ class Beliefs:
             DamagedRecord: If bytes are not a belief of this spec.
         """
         dtype = belief_dtype(spec)
-        new = _fresh(dtype, spec.has_experts)
+        new = _fresh(dtype)
         kept = (new if data is None else codec.unpack(codec.Kind.BELIEF, data, dtype.itemsize) for data in encoded)
         return cls(np.frombuffer(bytearray().join(kept), dtype))
 

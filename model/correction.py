@@ -86,6 +86,12 @@ def learn_trust(network: Network, records: np.ndarray, targets: Floats, slots: N
     )
 
 
+def outputs(records: np.ndarray) -> NDArray[np.float32]:
+    """What the network says of the next item, (B, O): of both paths, as far as corrections are trusted."""
+    plain, share = records["outputs"], trust(records).astype(np.float32)[:, None]
+    return np.asarray(plain + share * (records["corrected_outputs"] - plain))
+
+
 def trust(records: np.ndarray) -> Floats:
     """Share of the corrections' effect that the prediction takes, (B,), in [0, 1]."""
     shares = np.empty(len(records))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration, opinions, reply, scaling, timing
+from model import calibration, correction, ngrams, opinions, reply, scaling, timing
 from model.belief import Beliefs
 from model.items import NO_TIME, Item
 from model.learner import Learner
@@ -37,7 +38,12 @@ def forecast(learner: Learner, belief: Beliefs, horizon: int, *, with_experts: b
     if horizon < 1 or len(belief) != 1:
         raise ValueError(f"horizon {horizon} of {len(belief)} beliefs")
     spec, sequence = learner.spec, int(belief.sequence[0])
-    sent = reply.fields(spec, learner.vocabulary, pending(learner, belief), 0, with_experts=with_experts)
+    first = pending(learner, belief)
+    if with_experts and learner.counts is not None:
+        logits = correction.outputs(belief.records)[:, len(spec.reals) :]
+        known = learner.vocabulary.n_known
+        first.said = partial(ngrams.opinion, learner.counts.copy(), belief.records["ngrams"], logits, known)
+    sent = reply.fields(spec, learner.vocabulary, first, 0, with_experts=with_experts)
     steps = [{"sequence": sequence + 1, "fields": sent}]
     if horizon == 1:
         return steps
@@ -62,6 +68,8 @@ def _forget_draws(paths: Beliefs, belief: Beliefs) -> None:
     for name in scaling.LEARNED:
         paths.records["scale"][name] = belief.records["scale"][name]
     paths.records["quantiles"] = belief.records["quantiles"]
+    if "ngrams" in (belief.records.dtype.names or ()):
+        paths.records["ngrams"]["weights"] = belief.records["ngrams"]["weights"]
 
 
 def pending(learner: Learner, beliefs: Beliefs) -> Predictions:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model import correction, experts, features, prediction, reply
+from model import correction, experts, features, ngrams, prediction, reply
 from model.belief import Beliefs
 from model.learner import Learner
 from model.network import Inputs
@@ -96,25 +96,38 @@ def inspect(learner: Learner, belief: Beliefs) -> dict[str, Any]:
         "correction": made.tolist(),
         "correction_rates": (record["rates"] if learner.spec.learn.state else np.zeros_like(record["rates"])).tolist(),
         "correction_trust": float(correction.trust(belief.records)[0]),
-        "experts": _experts(learner, record),
+        "experts": _experts(learner, belief),
         "observed": _observed(learner, record),
         "before": _decode(learner, record, uncorrected),
         "after": _decode(learner, record, corrected),
     }
 
 
-def _experts(learner: Learner, record: np.void) -> dict[str, Any]:
-    """Of each real field, what each expert and the network say of the next item, and its share in the mix."""
-    if not learner.spec.has_experts:
-        return {}
+def _experts(learner: Learner, belief: Beliefs) -> dict[str, Any]:
+    """Of each field, what each expert and the network say of the next item, and its share in the mix."""
+    spec, record = learner.spec, belief.records[0]
     found: dict[str, Any] = {}
-    for j, field in enumerate(learner.spec.reals):
+    for j, field in enumerate(spec.reals if spec.has_experts else ()):
         mixed = record["experts"]["fields"][j]
         found[field.name] = {
             name: {"forecast": _finite(mixed["forecasts"][e]), "weight": float(mixed["weights"][e])}
             for e, name in enumerate(experts.EXPERTS)
         }
-    return found
+    if learner.counts is not None:
+        logits = correction.outputs(belief.records)[:, len(spec.reals) :]
+        said = ngrams.opinion(learner.counts.copy(), belief.records["ngrams"], logits, learner.vocabulary.n_known, 0)
+        at = 0
+        for j, field in enumerate(spec.categories):
+            of_field = said.probabilities[:, at : at + field.n_slots]
+            found[field.name] = {
+                name: {
+                    "forecast": reply.category(learner.vocabulary.values[j], of_field[e]),
+                    "weight": float(said.weights[j, e]),
+                }
+                for e, name in enumerate(ngrams.EXPERTS)
+            }
+            at += field.n_slots
+    return reply.in_order(spec, found)
 
 
 def _drift(spec: ModelSpec, drifted: np.void) -> dict[str, Any]:

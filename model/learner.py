@@ -17,6 +17,7 @@ from model import (
     examples,
     experts,
     features,
+    ngrams,
     optimiser,
     prediction,
     scaling,
@@ -30,6 +31,7 @@ from model.belief import Beliefs
 from model.compiled.network import CompiledNetwork
 from model.items import NO_TIME, Item, Vocabulary
 from model.network import Example, Gradient, Inputs, Network
+from model.ngrams import Counts
 from model.optimiser import Weights
 from model.parameters import Parameters
 from model.scoring import Scores
@@ -46,9 +48,10 @@ class Learner:
         spec: The model's.
         weights: ``None`` for fresh ones from the spec's seed.
         vocabulary: ``None`` for what the spec names.
-        version: Counts the changes of weights and vocabulary.
-        correction_rate: Share of the full step that every correction takes, in [0, 1]; ``None``, as in the service, for
-            what each stream learns.
+        version: Counts the changes of weights, vocabulary and counts.
+        counts: ``None`` for those of nothing; not used where the spec has none.
+        correction_rate: Share of the full step that every correction takes; ``None``, as in the service, for what each
+            stream learns.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Learner:
         weights: Weights | None = None,
         vocabulary: Vocabulary | None = None,
         version: int = 0,
+        counts: Counts | None = None,
         correction_rate: float | None = None,
     ) -> None:
         self.spec = spec
@@ -66,12 +70,17 @@ class Learner:
         self.vocabulary = vocabulary or Vocabulary(spec)
         self.version = version
         self.correction_rate = correction_rate
+        self.counts = (counts or Counts.fresh(spec)) if spec.has_ngrams else None
         self.n_refused = 0
         self._learn = spec.learn
 
     def with_spec(self, spec: ModelSpec) -> Learner:
-        """The same weights under a spec that differs in what may change while a model runs."""
-        learner = Learner(spec, self.weights, self.vocabulary, self.version, self.correction_rate)
+        """The same weights and counts under a spec that differs in what may change while a model runs.
+
+        What either learner learns from then on the other does not know. May be called while another thread adopts.
+        """
+        counts = None if self.counts is None else self.counts.copy()
+        learner = Learner(spec, self.weights, self.vocabulary, self.version, counts, self.correction_rate)
         learner.n_refused = self.n_refused
         return learner
 
@@ -124,7 +133,9 @@ class Learner:
         rate = optimiser.learning_rate(self.spec.learning_rate, self.weights.n_updates)
         updated = None if gradient.parameters is None else optimiser.update(self.weights, gradient.parameters, rate)
         weights = updated or self.weights
-        changed = updated is not None or any(novel)
+        judged = self._judge(before, observed)
+        lessons = None if judged is None or not learn.weights else ngrams.worth_learning(judged.lessons)
+        changed = updated is not None or any(novel) or lessons is not None
         version = self.version + changed
 
         after = beliefs.copy().records
@@ -134,17 +145,24 @@ class Learner:
         self._slide(after, gradient, states[-1])
         dense = self._take_in(before, after, observed, scores)
         outputs = self._advance(after, weights, states, dense, observed)
-        predictions = prediction.predict(self.spec, self.network, after, outputs, vocabulary.n_known)
+        if judged is not None:
+            ngrams.take_in(after["ngrams"], judged.weights, observed.new_slots)
+        predictions = prediction.predict(self.spec, self.network, self.counts, after, outputs, vocabulary.n_known)
         prediction.await_item(after, predictions, vocabulary.n_known, version)
         learned = example_records if updated is not None else example_records[:0]
         meta = {"version": version, "rate": rate, "initial": learn.initial_state, "novel": novel}
-        redo = codec.pack_arrays(codec.Kind.REDO, {**meta, "n": len(learned)}, [learned]) if changed else None
+        parts = [learned] if lessons is None else [learned, lessons]
+        redo = codec.pack_arrays(codec.Kind.REDO, {**meta, "n": len(learned)}, parts) if changed else None
         refused = gradient.parameters is not None and updated is None
-        return Step(Beliefs(after), scores, predictions, weights, vocabulary, version, redo, refused, self.spec)
+        return Step(
+            Beliefs(after), scores, predictions, weights, vocabulary, lessons, version, redo, refused, self.spec
+        )
 
     def adopt(self, step: Step) -> None:
-        """Make a step's weights and vocabulary the learner's."""
+        """Make a step's weights and vocabulary the learner's, and count what its streams observed."""
         self.weights, self.vocabulary, self.version = step.weights, step.vocabulary, step.version
+        if self.counts is not None and step.lessons is not None:
+            self.counts.learn(step.lessons)
         self.n_refused += step.refused
 
     @torch.no_grad()
@@ -158,8 +176,11 @@ class Learner:
         if meta["version"] != self.version + 1:
             raise codec.DamagedRecord(codec.Kind.REDO, f"version {meta['version']} cannot follow {self.version}")
         dtype = examples.example_dtype(self.spec)
-        if len(payload) != meta["n"] * dtype.itemsize:
+        n_bytes = meta["n"] * dtype.itemsize
+        if len(payload) < n_bytes:
             raise codec.DamagedRecord(codec.Kind.REDO, "its examples are not of the model's layout")
+        payload, counted = payload[:n_bytes], payload[n_bytes:]
+        lessons = ngrams.read_lessons(self.spec, counted)
         if meta["n"]:
             records = np.frombuffer(payload, dtype).copy()  # torch takes no read-only memory
             example = examples.to_example(records, self.device)
@@ -173,11 +194,13 @@ class Learner:
                 raise codec.DamagedRecord(codec.Kind.REDO, "the update it describes was not taken")
             self.weights = updated
         self.vocabulary = self.vocabulary.grown(meta["novel"])
+        if self.counts is not None and lessons is not None:
+            self.counts.learn(lessons)
         self.version = meta["version"]
 
     def encode_weights(self) -> bytes:
-        """Weights, optimiser state, vocabulary and version as bytes."""
-        return snapshot.encode(self.weights, self.vocabulary, self.version)
+        """Weights, optimiser state, vocabulary, counts and version as bytes."""
+        return snapshot.encode(self.weights, self.vocabulary, self.counts, self.version)
 
     @classmethod
     def from_snapshot(cls, spec: ModelSpec, encoded: bytes) -> Self:
@@ -187,8 +210,18 @@ class Learner:
             DamagedRecord: If the snapshot is not whole, or not of this spec.
         """
         learner = cls(spec)
-        learner.weights, learner.vocabulary, learner.version = snapshot.decode(spec, learner.network.layout, encoded)
+        learner.weights, learner.vocabulary, learner.counts, learner.version = snapshot.decode(
+            spec, learner.network.layout, encoded
+        )
         return learner
+
+    def _judge(self, records: np.ndarray, observed: Observed) -> ngrams.Judged | None:
+        """What network and counts gave the categories observed; ``None`` where the model has no counts."""
+        if self.counts is None:
+            return None
+        scored = np.where((records["sequence"] > 0)[:, None], observed.slots, -1)
+        logits = correction.outputs(records)[:, self.network.n_reals :]
+        return ngrams.judge(self.counts, records["ngrams"], logits, records["n_known"], scored, observed.new_slots)
 
     @property
     def device(self) -> torch.device:
@@ -307,5 +340,4 @@ class Learner:
         records["state"] = advanced[-n:].cpu().numpy()
         records["outputs"], records["corrected_outputs"] = plain.cpu().numpy(), carried.cpu().numpy()
         records["sequence"] += 1
-        share = torch.from_numpy(correction.trust(records).astype(np.float32)).to(self.device)
-        return plain + share[:, None] * (carried - plain)
+        return torch.from_numpy(correction.outputs(records)).to(self.device)

@@ -5,11 +5,12 @@ The one place to change where a field gets another expert.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from model import experts
+from model import experts, ngrams
 from model.experts import Mixed
 from model.prediction import Predictions
 
@@ -38,10 +39,19 @@ def of_real(predictions: Predictions, i: int, j: int) -> dict[str, Any]:
     }
 
 
-def of_category(sent: dict[str, Any]) -> dict[str, Any]:
+def of_category(
+    sent: dict[str, Any], said: Sequence[dict[str, Any]], weights: Sequence[float] | np.ndarray
+) -> dict[str, Any]:
     """What is said of a category: by expert, its ``weight``, ``top`` and ``probabilities``.
 
     Args:
-        sent: The field as it is predicted, ``top`` and ``probabilities``: the network speaks alone.
+        sent: The field as it is predicted, ``top`` and ``probabilities``: the network's, where it is alone.
+        said: The same of each of :data:`model.ngrams.EXPERTS`; empty where the network is alone.
+        weights: Their shares in the mix.
     """
-    return {NETWORK: {"weight": 1.0, **sent}}
+    if not said:
+        return {NETWORK: {"weight": 1.0, **sent}}
+    return {
+        name: {"weight": float(weight), **expert}
+        for name, weight, expert in zip(ngrams.EXPERTS, weights, said, strict=True)
+    }

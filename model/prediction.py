@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numba import types
 from numpy.typing import NDArray
 
-from model import calibration, experts, student
+from model import calibration, experts, ngrams, student
 from model.distribution import FLOOR
 from model.features import MAX_OUTPUT
 from model.kernels import SINGLES, VALUES, clip, fields_of, kernel
 from model.network import Network
+from model.ngrams import Counts
 from model.scaling import SCALE, error_size, increment_size
 from model.spec import ModelSpec
 
@@ -34,6 +37,8 @@ class Predictions:
         degrees: Of freedom, (B, R), 0 for a normal distribution; ``None`` where the distribution is of no one shape.
         mixed: What the means were mixed of; ``None`` where the network alone made them, or where they are of no one
             mix, such as those of many paths.
+        said: What network and counts say of a stream's categories, asked for by its place in the batch; ``None`` where
+            the network is alone.
     """
 
     mean: Floats
@@ -43,16 +48,23 @@ class Predictions:
     probabilities: Floats
     degrees: Floats | None = None
     mixed: experts.Mixed | None = None
+    said: Callable[[int], ngrams.Opinion] | None = None
 
 
 def predict(
-    spec: ModelSpec, network: Network, records: np.ndarray, outputs: torch.Tensor, n_known: NDArray[np.int64]
+    spec: ModelSpec,
+    network: Network,
+    counts: Counts | None,
+    records: np.ndarray,
+    outputs: torch.Tensor,
+    n_known: NDArray[np.int64],
 ) -> Predictions:
     """Turn outputs into distributions, mixed with the experts' forecasts.
 
     Args:
         spec: The model's.
         network: Knows where each category field's logits lie.
+        counts: Mixed with the network's probabilities; ``None`` leaves it alone.
         records: Beliefs after the last item, (B,); their experts keep what was mixed.
         outputs: (B, O).
         n_known: Values that the vocabulary knows, (C,).
@@ -60,12 +72,20 @@ def predict(
     scale, shape = records["scale"], (len(records), network.n_reals)
     mean, std, known = np.empty(shape), np.empty(shape), np.empty(shape, np.bool_)
     _advance(scale, outputs.cpu().numpy(), mean, std, known)
-    mixed = None
+    mixed, said = None, None
     if spec.has_experts:
         mixed = experts.mix(records["experts"], mean)
         mean = np.where(known, mixed.mean, mean)
     read = calibration.read(records["quantiles"], np.asarray(spec.quantiles))
-    probabilities = [category_probabilities(network, outputs, n_known, j) for j in range(len(network.slices))]
+    if counts is None:
+        probabilities = [category_probabilities(network, outputs, n_known, j) for j in range(len(network.slices))]
+    else:
+        logits = outputs[:, network.n_reals :].float().cpu().numpy()
+        blended = ngrams.probabilities(counts, records["ngrams"], logits, n_known)
+        starts = [start - network.n_reals for start, _ in network.slices[1:]]
+        parts = np.split(blended, starts, axis=1)
+        probabilities = [_floored(network, part, n_known, j) for j, part in enumerate(parts)]
+        said = partial(ngrams.opinion, counts, records["ngrams"], logits, n_known)
     return Predictions(
         mean=mean,
         std=std,
@@ -74,13 +94,14 @@ def predict(
         probabilities=np.concatenate(probabilities, 1) if probabilities else np.empty((len(records), 0)),
         degrees=student.choose(records) if spec.tails == "student" else np.zeros(mean.shape),
         mixed=mixed,
+        said=said,
     )
 
 
 def category_probabilities(
     network: Network, outputs: torch.Tensor, n_known: NDArray[np.int64], category: int
 ) -> NDArray[np.float64]:
-    """Probabilities (B, V) of one category field's slots, as single precision keeps them.
+    """Probabilities (B, V) of one category field's slots by the network alone, as single precision keeps them.
 
     A little of the uniform distribution is mixed in, so that a slot that can be taken has at least ``FLOOR``.
     """
@@ -89,6 +110,15 @@ def category_probabilities(
     probabilities = np.empty(logits.shape)
     _normalise(logits, int(n_known[category]), network.is_open[category], FLOOR, probabilities)
     return probabilities
+
+
+def _floored(network: Network, probabilities: Floats, n_known: NDArray[np.int64], category: int) -> Floats:
+    """The same floor under probabilities (B, V) that are already of sum 1."""
+    possible = np.arange(probabilities.shape[1]) < n_known[category]
+    if network.is_open[category]:
+        possible[-1] = True  # the slot of all values not yet known
+    floored = np.where(possible, (1 - FLOOR * possible.sum()) * probabilities + FLOOR, 0.0)
+    return floored.astype(np.float32).astype(np.float64)  # as it is kept, so that it is scored as it was sent
 
 
 def await_item(records: np.ndarray, predictions: Predictions, n_known: NDArray[np.int64], version: int) -> None:

@@ -119,10 +119,14 @@ def fields(
             if with_experts:
                 sent["experts"] = opinions.of_real(predictions, i, j)
             found[field.name] = sent
-    at = 0
+    at, opinion = 0, predictions.said(i) if with_experts and predictions.said is not None else None
     for j, field in enumerate(spec.categories):
         sent = category(vocabulary.values[j], predictions.probabilities[i, at : at + field.n_slots])
-        found[field.name] = {**sent, "experts": opinions.of_category(sent)} if with_experts else sent
+        if with_experts:
+            place = slice(at, at + field.n_slots)
+            said = [] if opinion is None else [category(vocabulary.values[j], p[place]) for p in opinion.probabilities]
+            sent["experts"] = opinions.of_category(sent, said, () if opinion is None else opinion.weights[j])
+        found[field.name] = sent
         at += field.n_slots
     return in_order(spec, found)
 

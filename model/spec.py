@@ -101,6 +101,7 @@ class Layout(NamedTuple):
     n_reals: int
     n_slots: tuple[int, ...]
     experts: ExpertsKind
+    has_ngrams: bool
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,10 @@ class ModelSpec:
         learning_rate: Adam's step size; ``None`` for the default schedule.
         seed: Of the initial weights.
         learn: What an item changes.
-        experts: What forecasts a real field beside the network, and is mixed with it: ``all`` is persistence and a
-            regression that finds seasons, some ten kilobytes per field of a stream; ``light`` looks for no seasons and
-            takes a quarter of that; ``none`` leaves the network alone.
+        experts: What predicts beside the network, and is mixed with it. ``all``: of a real field persistence and a
+            regression that finds seasons, some ten kilobytes per field of a stream; of a category counts of what
+            followed its last values, shared by all streams of the model, some kilobytes to 16 megabytes. ``light``: the
+            regression looks for no seasons and takes a quarter of that. ``none`` leaves the network alone.
         tails: The shape of a real field's distribution: ``normal``, or ``student`` for Student's t wherever its tails
             have lately fitted the stream better. Quantiles follow the stream under both.
         quantiles: Levels that a real field's prediction reports, each in (0, 1).
@@ -183,7 +185,7 @@ class ModelSpec:
         """What decides the layout of a belief."""
         n_slots = tuple(f.n_slots for f in self.categories)
         shape = (self.cell, self.hidden, self.layers, self.window)
-        return Layout(*shape, len(self.reals), n_slots, self.experts if self.has_experts else "none")
+        return Layout(*shape, len(self.reals), n_slots, self.experts if self.has_experts else "none", self.has_ngrams)
 
     @cached_property
     def categories(self) -> tuple[FieldSpec, ...]:
@@ -192,8 +194,13 @@ class ModelSpec:
 
     @property
     def has_experts(self) -> bool:
-        """Whether anything forecasts beside the network."""
+        """Whether anything forecasts real fields beside the network."""
         return self.experts != "none" and bool(self.reals)
+
+    @property
+    def has_ngrams(self) -> bool:
+        """Whether counts predict category fields beside the network."""
+        return self.experts != "none" and bool(self.categories)
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON values; :meth:`from_dict` is its inverse."""

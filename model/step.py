@@ -47,6 +47,7 @@ class Step:
         predictions: Of the next items.
         weights: After the update; the same object as before where nothing was learned.
         vocabulary: After the items.
+        lessons: What the counts of category fields learn when the step is adopted; ``None`` for nothing.
         version: Weights version that made the predictions.
         redo: Record from which the weight update can be computed again; ``None`` where weights and vocabulary stay.
         refused: Whether the weight update would not have been finite and was not taken.
@@ -58,6 +59,7 @@ class Step:
     predictions: Predictions
     weights: Weights
     vocabulary: Vocabulary
+    lessons: np.ndarray | None
     version: int
     redo: bytes | None
     refused: bool

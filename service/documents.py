@@ -238,8 +238,8 @@ class BeliefView(BaseModel):
     correction: list[list[float]] = Field(description="What the last item's error added to the state.")
     correction_rates: list[list[float]] = Field(description="How far each unit follows its gradient.")
     experts: dict[str, dict[str, Any]] = Field(
-        description="For each real field what each expert and the network say of the next item (`forecast`), and its "
-        "share in the mix (`weight`)."
+        description="For each field what each expert and the network say of the next item (`forecast`; of a category "
+        "`top` and `probabilities`), and its share in the mix (`weight`)."
     )
     before: dict[str, Any] = Field(description="The item decoded from the belief as it was before the correction.")
     after: dict[str, Any] = Field(description="The item decoded from the corrected belief.")

@@ -12,9 +12,6 @@ from service.store import Partition
 
 log = logging.getLogger("stepahead")
 
-WEIGHT_BYTES = 3 * 4
-"""A snapshot's bytes per weight: the weight and two moments of the optimiser, float32."""
-
 REDO_TO_SNAPSHOT = 8
 """A snapshot is due once the redo records after the last one are this many times its size."""
 
@@ -56,7 +53,9 @@ class WeightsLog:
         learner = await self._compute.run(_rebuild, spec, version, snapshot, records)
         self._updates = self._redone = len(records)
         self._redo_bytes = sum(len(record) for _, record in records)
-        self._snapshot_bytes = len(snapshot) if snapshot else WEIGHT_BYTES * learner.network.layout.size
+        if snapshot is None:
+            snapshot = await self._compute.run(learner.encode_weights)
+        self._snapshot_bytes = len(snapshot)
         if records:
             log.info("redid %d weight updates after version %d", len(records), version)
         return learner

@@ -149,8 +149,9 @@ class ModelSpecIn(Wire):
     learn: LearnIn = Field(LearnIn(), description="What an item changes.")
     experts: ExpertsKind = Field(
         _default("experts"),
-        description="What forecasts real fields beside the network and is mixed with it by its recent success: `all`, "
-        "some ten kilobytes per field of a stream, `light`, a quarter of that without seasons, or `none`.",
+        description="What predicts beside the network and is mixed with it by its recent success: `all`, some ten "
+        "kilobytes per real field of a stream and, for categories, up to 16 megabytes per model; `light`, a quarter of "
+        "that per real field, without seasons; or `none`.",
     )
     tails: TailsKind = Field(_default("tails"), description=_TAILS)
     quantiles: list[float] = Field(_default("quantiles"), description=_QUANTILES)

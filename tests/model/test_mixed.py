@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from model import correction
 from model.inspection import inspect
 from model.items import parse_item
 from model.learner import Learner
@@ -74,7 +75,7 @@ def test_without_experts_the_network_is_alone() -> None:
     beliefs = feed(learner, learner.fresh_beliefs(1), 30)
     assert "experts" not in (beliefs.records.dtype.names or ())
     assert inspect(learner, beliefs)["experts"] == {}
-    outputs = beliefs.records["outputs"][0, 0]
+    outputs = correction.outputs(beliefs.records)[0, 0]
     scale, change = beliefs.records["scale"], np.sqrt(beliefs.records["scale"]["change"])
     expected = scale["value"][0, 0] + change[0, 0] * outputs
     assert float(beliefs.records["pending"]["mean"][0, 0]) == pytest.approx(float(expected))

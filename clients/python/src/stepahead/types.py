@@ -341,7 +341,7 @@ class Belief:
 
     @property
     def experts(self) -> dict[str, dict[str, Any]]:
-        """For each real field what each expert and the network say of the next item, and its share in the mix."""
+        """For each field what each expert and the network say of the next item, and its share in the mix."""
         return dict(self.data.get("experts") or {})
 
     @property
