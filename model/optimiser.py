@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import hardshrink
 
 from model.compiled import adam
 from model.compiled.network import serves
@@ -20,7 +21,9 @@ LEARNING_RATE_FLOOR = 5e-4
 
 _DECAY_UPDATES = 500  # the default schedule falls with the root of the updates counted in these
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+_BETA_2_CATEGORIES = 0.9999  # of a model of categories alone: most values are rare, and their gradients with them
 _MAX_NORM = 10.0
+_TINY = 1e-30  # running means below this are 0: next to epsilon they move nothing, and subnormal numbers are slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +61,38 @@ def update(weights: Weights, gradient: Tensor, rate: float) -> Weights | None:
     Args:
         weights: Not changed.
         gradient: (P,).
-        rate: Step size.
+        rate: Step size; the layout's ``step_factors`` times this for each parameter.
 
     Returns:
         The new weights, or ``None`` where the gradient or the result is not finite: such a step is not taken.
     """
-    n = weights.n_updates + 1
+    n, layout = weights.n_updates + 1, weights.parameters.layout
+    beta_2 = _BETA_2 if layout.has_reals else _BETA_2_CATEGORIES
     if serves(gradient):
         flat, first, second = (torch.empty_like(gradient) for _ in range(3))
         taken = adam.update(
             gradient.numpy(),
             (weights.parameters.flat.numpy(), weights.first.numpy(), weights.second.numpy()),
             (flat.numpy(), first.numpy(), second.numpy()),
-            (_BETA_1, _BETA_2),
-            (1 - _BETA_1**n, 1 - _BETA_2**n),
+            (_BETA_1, beta_2),
+            (1 - _BETA_1**n, 1 - beta_2**n),
             _EPSILON,
             rate,
+            layout.step_factors.numpy(),
             _MAX_NORM,
+            _TINY,
         )
-        return Weights(Parameters(weights.parameters.layout, flat), first, second, n) if taken else None
+        return Weights(Parameters(layout, flat), first, second, n) if taken else None
     norm = float(torch.linalg.vector_norm(gradient))
     if not norm < float("inf"):  # also false for NaN
         return None
     if norm > _MAX_NORM:
         gradient = gradient * (_MAX_NORM / norm)
-    first = torch.lerp(weights.first, gradient, 1 - _BETA_1)
-    second = torch.addcmul(weights.second * _BETA_2, gradient, gradient, value=1 - _BETA_2)
-    root = (second / (1 - _BETA_2**n)).sqrt_().add_(_EPSILON)
-    flat = torch.addcdiv(weights.parameters.flat, first, root, value=-rate / (1 - _BETA_1**n))
+    first = hardshrink(torch.lerp(weights.first, gradient, 1 - _BETA_1), _TINY)
+    second = hardshrink(torch.addcmul(weights.second * beta_2, gradient, gradient, value=1 - beta_2), _TINY)
+    root = (second / (1 - beta_2**n)).sqrt_().add_(_EPSILON)
+    step = layout.step_factors.to(first) * first
+    flat = torch.addcdiv(weights.parameters.flat, step, root, value=-rate / (1 - _BETA_1**n))
     if not bool(torch.isfinite(flat.sum())):
         return None
-    return Weights(Parameters(weights.parameters.layout, flat), first, second, n)
+    return Weights(Parameters(layout, flat), first, second, n)

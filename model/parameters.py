@@ -17,6 +17,12 @@ from model.spec import ModelSpec
 Arrays = dict[str, NDArray[Any]]
 """Parameters, or a gradient of them, by name."""
 
+READOUT_STEP = 4.0
+"""Step size of the weights that a category's logits are read with, times the learning rate."""
+
+EMBEDDING_STEP = 2.0
+"""Step size of the input weights of a category's values, times the learning rate."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -39,7 +45,7 @@ class ParameterLayout:
     def __init__(self, spec: ModelSpec, n_dense: int, n_slots: int, n_outputs: int) -> None:
         self.cell = CELLS[spec.cell]
         self.hidden, self.n_layers = spec.hidden, spec.layers
-        self.n_dense, self.n_outputs = n_dense, n_outputs
+        self.n_dense, self.n_slots, self.n_outputs = n_dense, n_slots, n_outputs
         self.parts: dict[str, _Part] = {}
         self.size = 0
         gates = len(self.cell.gate_names) * spec.hidden
@@ -58,6 +64,21 @@ class ParameterLayout:
     def _add(self, name: str, *shape: int) -> None:
         start, self.size = self.size, self.size + math.prod(shape)
         self.parts[name] = _Part(name, start, shape, self.size)
+
+    @property
+    def has_reals(self) -> bool:
+        """Whether any output is a real field's."""
+        return self.n_outputs > self.n_slots
+
+    @cached_property
+    def step_factors(self) -> Tensor:
+        """What each parameter's step size is times the learning rate, (P,); not 1 for categories' own weights."""
+        factors = torch.ones(self.size)
+        first = self.n_outputs - self.n_slots  # the real fields' come before
+        self.view(factors, "readout")[:, first:] = READOUT_STEP
+        self.view(factors, "readout_bias")[first:] = READOUT_STEP
+        self.view(factors, "input.0")[self.n_dense :] = EMBEDDING_STEP
+        return factors
 
     def view(self, flat: Tensor, name: str) -> Tensor:
         """The named parameter as a view into ``flat``."""

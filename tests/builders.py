@@ -35,7 +35,7 @@ def only_weights() -> LearnSpec:
 
 
 def mixed_item(spec: ModelSpec, n: int, source: np.random.Generator, *, missing: float = 0.0) -> Item:
-    """Item ``n`` of a stream of :data:`MIXED`: a noisy wave, a cycle, and names that turn up over time."""
+    """Item ``n`` of a stream of fields of :data:`MIXED`: a noisy wave, a cycle, and names that turn up over time."""
     values: dict[str, Any] = {
         "load": 10 + math.sin(n / 3) + 0.1 * source.standard_normal(),
         "state": ("idle", "busy", "off")[n % 3],
@@ -44,6 +44,7 @@ def mixed_item(spec: ModelSpec, n: int, source: np.random.Generator, *, missing:
     for name in values:
         if source.random() < missing:
             values[name] = None
+    values = {name: value for name, value in values.items() if name in spec.field_names}
     return parse_item(spec, values, 1_700_000_000_000_000 + n * 3_600_000_000)
 
 

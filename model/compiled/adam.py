@@ -34,7 +34,9 @@ def update(
     biases: tuple[float, float],
     epsilon: float,
     rate: float,
+    factors: Array,
     max_norm: float,
+    tiny: float,
 ) -> bool:
     """One guarded Adam step; see :func:`model.optimiser.update`.
 
@@ -46,7 +48,9 @@ def update(
         biases: What they are too small by: 1 - beta to the power of the number of updates.
         epsilon: Keeps the division defined.
         rate: Step size.
+        factors: What each parameter's step size is times the rate, (P,).
         max_norm: Most that the gradient's norm counts as.
+        tiny: Running means smaller than this become 0.
 
     Returns:
         Whether gradient and result are finite; if not, what was filled in is of no use.
@@ -61,10 +65,13 @@ def update(
     beta_1, beta_2, small = kind(betas[0]), kind(betas[1]), kind(epsilon)
     rest_1, rest_2 = kind(1 - betas[0]), kind(1 - betas[1])
     step, root = kind(rate / biases[0]), kind(1 / math.sqrt(biases[1]))
+    least, zero = kind(tiny), kind(0)
     for i in range(gradient.size):
         change = scale * gradient[i]
         mean = beta_1 * first[i] + rest_1 * change
         square = beta_2 * second[i] + rest_2 * change * change
-        value = flat[i] - step * mean / (kind(math.sqrt(square)) * root + small)
+        mean = zero if abs(mean) < least else mean
+        square = zero if square < least else square
+        value = flat[i] - step * factors[i] * mean / (kind(math.sqrt(square)) * root + small)
         new_first[i], new_second[i], new_flat[i] = mean, square, value
     return _finite(new_flat)

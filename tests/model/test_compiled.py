@@ -1,19 +1,17 @@
-"""The compiled path beside torch's: functions, the optimiser's update, and single precision as it is used."""
+"""The compiled path beside torch's: functions, products, and single precision as it is used."""
 
 from collections.abc import Callable
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from numba import njit
 
-from model import correction, features, optimiser
+from model import correction, features
 from model.compiled import kernels, linear
 from model.compiled.network import CompiledNetwork
 from model.learner import Learner
 from model.network import Example, Inputs, Network
-from model.optimiser import Weights
 from model.parameters import Parameters
 from tests.builders import feed, small_spec
 from tests.model.test_gradients import make_example, make_parameters, make_spec
@@ -111,56 +109,6 @@ def test_the_weight_gradient_is_a_product_at_any_number_of_rows(n: int) -> None:
     x, grad, out = source.normal(size=(n, 7)), source.normal(size=(n, 13)), np.full((7, 13), np.nan)
     linear.outer(x, grad, out)
     np.testing.assert_allclose(out, x.T @ grad, rtol=1e-12, atol=1e-12)
-
-
-def fresh_weights() -> tuple[Weights, torch.Generator]:
-    """Of a small network, and where their gradients come from."""
-    spec = small_spec()
-    layout = Network(spec, features.n_dense(spec)).layout
-    return Weights.around(Parameters.fresh(layout, seed=0)), torch.Generator().manual_seed(1)
-
-
-@pytest.mark.parametrize("size", [1e-3, 1.0, 100.0])
-def test_an_update_is_adams(size: float) -> None:
-    """Ten compiled updates end where torch's own optimiser does, which is given the clipped gradient."""
-    weights, source = fresh_weights()
-    flat = weights.parameters.flat.clone().requires_grad_()
-    adam = torch.optim.Adam([flat], lr=1e-2)
-    for _ in range(10):
-        gradient = size * torch.randn(len(flat), generator=source)
-        updated = optimiser.update(weights, gradient, 1e-2)
-        assert updated is not None
-        weights = updated
-        flat.grad = gradient
-        torch.nn.utils.clip_grad_norm_([flat], 10.0)
-        adam.step()
-    torch.testing.assert_close(weights.parameters.flat, flat.detach(), **SINGLE)
-
-
-def test_an_update_is_the_same_on_both_paths() -> None:
-    """Parameters and both running means, up to rounding; the weights it was given stay."""
-    weights, source = fresh_weights()
-    gradient = torch.randn(len(weights.first), generator=source)
-    before = weights.parameters.flat.clone()
-    compiled = optimiser.update(weights, gradient, 1e-2)
-    with patch("model.optimiser.serves", return_value=False):
-        plain = optimiser.update(weights, gradient, 1e-2)
-    assert compiled is not None
-    assert plain is not None
-    torch.testing.assert_close(compiled.parameters.flat, plain.parameters.flat, **SINGLE)
-    torch.testing.assert_close(compiled.first, plain.first, **SINGLE)
-    torch.testing.assert_close(compiled.second, plain.second, **SINGLE)
-    assert torch.equal(weights.parameters.flat, before)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_an_update_that_is_not_finite_is_not_taken(bad: float) -> None:
-    """One bad number in the gradient, or a parameter that would overflow, and the weights stay."""
-    weights, _ = fresh_weights()
-    gradient = torch.ones_like(weights.first)
-    assert optimiser.update(weights, gradient, 3e38 * 1e10) is None
-    gradient[5] = bad
-    assert optimiser.update(weights, gradient, 1e-2) is None
 
 
 def test_both_paths_learn_the_same() -> None:

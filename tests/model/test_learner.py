@@ -11,7 +11,7 @@ from model.codec import DamagedRecord
 from model.items import Item, parse_item
 from model.learner import Learner
 from model.spec import FieldSpec, LearnSpec, ModelSpec
-from tests.builders import feed, frozen, mixed_item, small_spec, wave
+from tests.builders import MIXED, feed, frozen, mixed_item, small_spec, wave
 
 CELLS = ["lstm", "gru", "rnn", "fused"]
 
@@ -127,10 +127,11 @@ def test_a_category_is_scored_by_the_probability_that_was_sent() -> None:
     assert sent["top"] == "a"
 
 
+@pytest.mark.parametrize("fields", [MIXED, MIXED[1:]], ids=["mixed", "categories"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_redo_ends_in_the_same_bits(cell: str) -> None:
+def test_redo_ends_in_the_same_bits(cell: str, fields: tuple[FieldSpec, ...]) -> None:
     """Redoing the log after a snapshot gives the weights and the vocabulary of the run that wrote it."""
-    learner = Learner(small_spec(cell=cell, layers=2))
+    learner = Learner(small_spec(cell=cell, layers=2, fields=fields))
     beliefs = feed(learner, learner.fresh_beliefs(3), 5)
     snapshot, log = learner.encode_weights(), []
     source = np.random.default_rng(9)
