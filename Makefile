@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test accuracy check format clean
+.PHONY: help setup run test accuracy experiment check format clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
@@ -25,6 +25,9 @@ test: setup  ## everything
 
 accuracy: setup  ## the learner's error on real series, as a table (STEPAHEAD_DATASETS names the folder of those that are not shipped)
 	@$(BIN)/python -m benchmarks.quality
+
+experiment: setup  ## does correcting the belief pay: the tables of docs/experiment.md (hours for all of it; --only and --seeds in EXPERIMENT)
+	@$(BIN)/python -m benchmarks.experiment $(EXPERIMENT)
 
 check: setup  ## format, lint, strict types, import direction
 	@$(BIN)/ruff format --check .

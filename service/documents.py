@@ -237,6 +237,7 @@ class BeliefView(BaseModel):
     gates: dict[str, list[list[float]]] = Field(description="Gates of the last advance, by name.")
     correction: list[list[float]] = Field(description="What the last item's error added to the state.")
     correction_rates: list[list[float]] = Field(description="How far each unit follows its gradient.")
+    correction_trust: float = Field(description="Share of the corrections' effect that the prediction takes, 0 to 1.")
     experts: dict[str, dict[str, Any]] = Field(
         description="For each field what each expert and the network say of the next item (`forecast`; of a category "
         "`top` and `probabilities`), and its share in the mix (`weight`)."

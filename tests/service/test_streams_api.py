@@ -63,6 +63,7 @@ async def test_a_belief_is_laid_open(client: httpx.AsyncClient) -> None:
     assert belief["stream"] == "s"
     assert set(belief["gates"]) == {"input", "forget", "output"}
     assert [len(belief[name][0]) for name in ("hidden", "cell", "correction", "correction_rates")] == [8] * 4
+    assert 0 <= belief["correction_trust"] <= 1
     assert belief["before"]["load"] != belief["after"]["load"]
 
 

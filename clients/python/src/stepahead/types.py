@@ -335,6 +335,11 @@ class Belief:
         return self.data.get("correction_rates")
 
     @property
+    def correction_trust(self) -> float | None:
+        """Share of the corrections' effect that the prediction takes, 0 to 1."""
+        return self.data.get("correction_trust")
+
+    @property
     def observed(self) -> dict[str, Any] | None:
         """The last item."""
         return self.data.get("observed")
