@@ -113,9 +113,8 @@ def fields(
                 "std": std[j],
                 "quantiles": dict(zip(levels, quantiles, strict=True)),
             }
-            degrees = None if predictions.degrees is None else int(predictions.degrees[i, j])
-            if degrees or (degrees is not None and spec.tails == "student"):
-                sent["degrees_of_freedom"] = degrees or None
+            if predictions.degrees is not None and predictions.degrees[i, j]:
+                sent["degrees_of_freedom"] = int(predictions.degrees[i, j])
             if with_experts:
                 sent["experts"] = opinions.of_real(predictions, i, j)
             found[field.name] = sent

@@ -81,8 +81,8 @@ class RealPrediction(BaseModel):
     quantiles: dict[str, float] = Field(description="By level.")
     degrees_of_freedom: int | None = Field(
         None,
-        description="Of Student's t with this mean and standard deviation; `null` for a normal distribution. There "
-        "only with `tails: student`, and not beyond the next item.",
+        description="Of Student's t with this mean and standard deviation. There only where it was sent instead of a "
+        "normal distribution, and not beyond the next item.",
     )
     experts: dict[str, RealExpert] | None = Field(
         None, description="By name, `network` among them; there only with `experts=true`."

@@ -81,7 +81,7 @@ def found(season: int | None) -> tuple[list[Baseline], list[str]]:
     ):
         try:
             baselines += add(season)
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:  # the latter where it was made for another river
             missing.append(f"{name} left out: {error}; {how}")
     return baselines, missing
 

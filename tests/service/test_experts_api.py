@@ -85,11 +85,16 @@ async def test_many_are_asked_together(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_forecast_tells_the_experts_of_its_first_step(client: httpx.AsyncClient) -> None:
-    """The pending prediction is told as it was in the reply; further steps are of sample paths and tell none."""
+    """The pending prediction is told as it was in the reply, counts as they are by now; further steps tell none."""
     for n in range(1, 6):
         reply = await observe(client, n, **ASKED)
     steps = (await client.get(AHEAD, params={"horizon": 3, **ASKED})).json()["steps"]
-    assert steps[0]["fields"] == reply["prediction"]["fields"]
+    told, sent = steps[0]["fields"], reply["prediction"]["fields"]
+    assert told["load"] == sent["load"]
+    experts = told["state"].pop("experts"), sent["state"].pop("experts")
+    assert told["state"] == sent["state"]
+    assert experts[0]["network"] == experts[1]["network"]
+    assert [list(each) for each in experts] == [["network", "counts", "blend"]] * 2
     assert not any("experts" in field for step in steps[1:] for field in step["fields"].values())
     plain = (await client.get(AHEAD)).json()["steps"]
     assert not any("experts" in field for field in plain[0]["fields"].values())
