@@ -1,7 +1,8 @@
 """How kernels are compiled, and the two formulas that those of the experts share.
 
 A kernel is a loop over streams and fields. It is compiled for one signature when its module is imported, without
-reordering of arithmetic and on one thread, so that the same input gives the same bits whatever shares its batch.
+reordering of arithmetic, on one thread and without the interpreter's lock, so that the same input gives the same bits
+whatever shares its batch.
 
 Compiled code is kept on disk under a name that tells what it was made of: the kernel's code, and the constants and
 parts that it uses, in whichever file they stand. So it is never stale, and a kernel may use any formula of the package.
@@ -55,6 +56,9 @@ FACTS = types.boolean[:]
 """One truth value per stream, (B,)."""
 
 
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+
+
 def fields_of(dtype: np.dtype[np.void]) -> Any:
     """Numba's type for records of one field each, (B, R), that may lie within larger records."""
     return types.Array(from_dtype(dtype), 2, "A")
@@ -76,11 +80,11 @@ def kernel(*arguments: Any) -> Callable[[Function], Function]:
     def compile_now(function: Function) -> Function:
         function.__qualname__ = f"{function.__qualname__}_{fingerprint(function)}"  # names the files on disk
         try:
-            compiled = njit(signature, cache=True, error_model="numpy")(function)
+            compiled = njit(signature, cache=True, **_OPTIONS)(function)
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
-            compiled = njit(signature, error_model="numpy")(function)
+            compiled = njit(signature, **_OPTIONS)(function)
         return cast("Function", compiled)
 
     return compile_now
@@ -113,7 +117,7 @@ def fingerprint(function: Callable[..., Any]) -> str:
 
 def part(function: Function) -> Function:
     """Let kernels call this function; it is compiled with them."""
-    return cast("Function", njit(error_model="numpy")(function))
+    return cast("Function", njit(**_OPTIONS)(function))
 
 
 @part

@@ -226,7 +226,7 @@ class Engine:
             self._in_doubt = True  # until the commit is known to have been taken
             with metrics.commit.time():
                 await self._partition.commit(changes, version=step.version, redo=step.redo, ttl_s=self.spec.ttl_s)
-            self._learner.adopt(step)
+            await self._compute.run(self._learner.adopt, step)
             self._in_doubt = False
         except BaseException as error:  # the boundary: whatever broke, nobody is left waiting
             self._fail(batch, self._named(error))

@@ -1,8 +1,7 @@
 """How the network's kernels are compiled, and the formulas that they share.
 
 A kernel is compiled at its first call for each type of number, on one thread and without the interpreter's lock, and is
-kept on disk. What is kept is told stale by the time of the kernel's own source file alone; so a kernel uses nothing of
-other files but the formulas here, and a formula here that changes needs a new name.
+kept on disk under a name that tells what it was made of, as those of :mod:`model.kernels` are.
 
 A stream's bits must not depend on its company. So every sum runs within a stream, and streams are never told apart by
 where they lie in the batch: the order of additions, and which are fused with a product, is that of the code.
@@ -19,6 +18,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from model.kernels import fingerprint
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 Array = NDArray[Any]
 """Of 32- or 64-bit floats; one call's are all of one type."""
@@ -32,6 +33,7 @@ def kernel(function: Function) -> Function:
     Where no directory can be written (neither beside the source nor the user's cache, nor ``NUMBA_CACHE_DIR``), every
     process compiles for itself.
     """
+    function.__qualname__ = f"{function.__qualname__}_{fingerprint(function)}"  # names the files on disk
     try:
         compiled = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError as error:

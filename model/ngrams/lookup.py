@@ -123,13 +123,13 @@ def count_in(rows: np.ndarray, state: np.ndarray, context: np.uint64, slot: int)
             rows[at, 0], rows[at, 1] = np.uint32(key & np.uint64(0xFFFFFFFF)), np.uint32(key >> np.uint64(32))
             rows[at, 2], rows[at, 3] = np.uint32(state[1]), single
             return False
+        rows[at, 2] = np.uint32(state[1])  # also on the way to a later row, which is found through this one
         for k in range(3, ROW):
             pair = rows[at, k]
             if pair == 0:
-                rows[at, 2], rows[at, k] = np.uint32(state[1]), single
+                rows[at, k] = single
                 return False
             if pair >> _COUNT_BITS == slot:
-                rows[at, 2] = np.uint32(state[1])
                 if pair & _COUNT >= MAX_COUNT:
                     _halve(rows, context)
                 rows[at, k] += np.uint32(1)
@@ -138,7 +138,7 @@ def count_in(rows: np.ndarray, state: np.ndarray, context: np.uint64, slot: int)
     for k in range(4, ROW):
         if rows[at, k] & _COUNT < rows[at, least] & _COUNT:
             least = k
-    rows[at, 2], rows[at, least] = np.uint32(state[1]), single
+    rows[at, least] = single
     return False
 
 

@@ -81,7 +81,8 @@ class Opinion(NamedTuple):
 
 def worth_learning(lessons: np.ndarray) -> np.ndarray | None:
     """The lessons of streams that observed anything; ``None`` where none did."""
-    kept = lessons[(lessons["observed"] >= 0).any(1)]
+    finite = np.isfinite(lessons["slopes"]).all((1, 2)) & np.isfinite(lessons["likelihood"]).all((1, 2))
+    kept = lessons[(lessons["observed"] >= 0).any(1) & finite]
     return kept if len(kept) else None
 
 

@@ -52,9 +52,10 @@ class Comparison:
 def compare(losses: Sequence[Sequence[Floats]], others: Sequence[Sequence[Floats]], seed: int = 0) -> Comparison | None:
     """Compare two methods.
 
-    Losses under several seeds are averaged item by item first: what is asked is whether the methods differ on a series
-    like these, and the seeds are no independent draws of the series. Series count alike, in units of the other's mean
-    loss there.
+    Differences under several seeds are averaged item by item first: what is asked is whether the methods differ on a
+    series like these, and the seeds are no independent draws of the series. Series count alike, in units of the other's
+    mean loss there. Those of one length may share their time, as the columns of a file do, and are averaged item by
+    item too.
 
     Args:
         losses: Of one method, per seed and series, (T,) each; NaN where nothing was scored.
@@ -64,24 +65,29 @@ def compare(losses: Sequence[Sequence[Floats]], others: Sequence[Sequence[Floats
     Returns:
         ``None`` where nothing was scored by both, or the other has no loss at all.
     """
-    shares = []  # per series the differences, (seeds, T), over the other's mean loss
+    shares: dict[
+        int, list[Floats]
+    ] = {}  # by length, per series the differences, (seeds, T), over the other's mean loss
     for at in range(len(losses[0])):
         own, other = (np.stack([run[at] for run in runs]) for runs in (losses, others))
-        both = ~(np.isnan(own) | np.isnan(other)).any(0)
-        level = other[:, both].mean() if both.any() else 0.0
+        both = ~(np.isnan(own) | np.isnan(other))
+        level = other[both].mean() if both.any() else 0.0
         if level > 0:
-            shares.append((own[:, both] - other[:, both]) / level)
+            shares.setdefault(own.shape[1], []).append(np.where(both, (own - other) / level, np.nan))
     if not shares:
         return None
-    by_seed = np.mean([share.mean(1) for share in shares], axis=0)
-    series = [share.mean(0) for share in shares]
-    change = float(by_seed.mean())
-    deviation = math.sqrt(sum(variance_of_mean(one) for one in series)) / len(series)
+    by_seed = _mean(np.stack([_mean(share, 1) for alike in shares.values() for share in alike]), 0)
+    series = [_mean(np.stack([_mean(share, 0) for share in alike]), 0) for alike in shares.values()]
+    series = [one[~np.isnan(one)] for one in series]
+    weights = np.array([len(alike) for alike in shares.values()]) / sum(map(len, shares.values()))
+    change = float(_mean(by_seed, 0))
+    variances = np.array([variance_of_mean(one) for one in series])
+    deviation = math.sqrt(float(np.square(weights) @ variances))
     low = high = p_normal = p_bootstrap = None
     if deviation > 0:
         p_normal = math.erfc(abs(change) / deviation / math.sqrt(2))
         low, high = change - _SIGMAS * deviation, change + _SIGMAS * deviation
-        resampled = bootstrap_means(series, seed)
+        resampled = bootstrap_means(series, weights, seed)
         if resampled is not None:
             low, high = (float(q) for q in np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
             p_bootstrap = float((1 + np.sum(np.abs(resampled - change) >= abs(change))) / (1 + len(resampled)))
@@ -110,8 +116,8 @@ def variance_of_mean(values: Floats) -> float:
     return max(total, 0.0) / n**2
 
 
-def bootstrap_means(series: Sequence[Floats], seed: int) -> Floats | None:
-    """Means over all series of resampled means, (N_RESAMPLES,); ``None`` where arch is not installed.
+def bootstrap_means(series: Sequence[Floats], weights: Floats, seed: int) -> Floats | None:
+    """Weighted means over all series of resampled means, (N_RESAMPLES,); ``None`` where arch is not installed.
 
     Of a long series, means of as many neighbours as it takes are resampled.
     """
@@ -129,4 +135,10 @@ def bootstrap_means(series: Sequence[Floats], seed: int) -> Floats | None:
         length = min(max(length, 1.0), len(one) / 2) if math.isfinite(length) else 1.0
         resample = StationaryBootstrap(max(round(length), 1), one, seed=source)
         means.append(resample.apply(np.mean, N_RESAMPLES)[:, 0] + whole.mean() - one.mean())
-    return np.asarray(np.mean(means, axis=0))
+    return np.asarray(weights @ np.stack(means))
+
+
+def _mean(values: Floats, axis: int) -> Floats:
+    """Mean along an axis of what is no NaN; NaN where all are."""
+    n = (~np.isnan(values)).sum(axis)
+    return np.asarray(np.where(n > 0, np.nansum(values, axis) / np.maximum(n, 1), np.nan))

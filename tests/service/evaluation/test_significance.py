@@ -59,7 +59,7 @@ def test_dependence_widens_the_interval() -> None:
     values = autoregression(20_000, 0.8)
     plain = values.var() / len(values)
     assert variance_of_mean(values) > 4 * plain
-    resampled = bootstrap_means([values], seed=0)
+    resampled = bootstrap_means([values], np.ones(1), seed=0)
     if resampled is not None:
         assert resampled.var() > 4 * plain
 
@@ -67,7 +67,7 @@ def test_dependence_widens_the_interval() -> None:
 def test_a_long_series_keeps_its_variance() -> None:
     """Resampled means of a series that is too long to resample value by value vary as much as its mean does."""
     values = np.random.default_rng(0).standard_normal(70_001)
-    resampled = bootstrap_means([values], seed=0)
+    resampled = bootstrap_means([values], np.ones(1), seed=0)
     if resampled is None:
         pytest.skip("needs arch")
     assert resampled.mean() == pytest.approx(values.mean(), abs=0.1 / math.sqrt(len(values)))
@@ -95,3 +95,28 @@ def test_items_that_one_did_not_score_are_left_out() -> None:
     assert found is not None
     assert found.change == pytest.approx(-0.25)
     assert compare([[np.array([np.nan])]], [[np.array([1.0])]]) is None
+
+
+def test_copies_of_a_series_prove_no_more_than_one() -> None:
+    """Series that share their time are no independent evidence."""
+    source = np.random.default_rng(4)
+    own, other = 1 + source.random(400), 1 + source.random(400)
+    one, many = compare([[own]], [[other]]), compare([[own] * 30], [[other] * 30])
+    assert one is not None
+    assert many is not None
+    assert many.p_diebold_mariano == pytest.approx(one.p_diebold_mariano)
+    assert (many.low, many.high) == pytest.approx((one.low, one.high))
+
+
+def test_items_missing_under_one_seed_count_under_the_others() -> None:
+    """Each seed pairs the items it has: no item has to be there under all."""
+    source = np.random.default_rng(5)
+    own, other = source.random((10, 1, 300)), 1 + source.random((10, 1, 300))
+    for run, against in zip(own, other, strict=True):
+        run[0, source.random(300) < 0.5] = np.nan
+        against[0, np.isnan(run[0])] = np.nan
+    found = compare(list(own), list(other))
+    assert found is not None
+    assert found.p_diebold_mariano is not None
+    assert found.p_diebold_mariano < 1e-9
+    assert (found.seeds_better, found.n_seeds) == (10, 10)
