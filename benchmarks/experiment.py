@@ -104,6 +104,8 @@ def compared(comparisons: list[dict[str, Any]], method: str, other: str) -> str:
     """Change of the loss in per cent, its 95 % interval, p, and seeds won."""
     (found,) = [c for c in comparisons if (c["method"], c["with"]) == (method, other)]
     p = found["p_diebold_mariano"]
+    if found["low"] is None:
+        return "the same"
     change, low, high = (100 * found[name] for name in ("change", "low", "high"))
     interval = f"{low:+.2f} to {high:+.2f}"
     return f"{change:+.2f} % ({interval}; p {p:.2g}; {found['seeds_better']}/{found['n_seeds']})"
