@@ -295,7 +295,8 @@ class Learner:
         scoring.take_in(records, scores, observed.slots)
         student.observe(records, scores.error)
         drift.observe(records, scores.error, records["unit"], scores.category_nll)
-        stand_in = scaling.bound(scale, records["pending"]["mean"])
+        # Without experts what the weights learn from is the plain path's own, so that corrections cannot change it.
+        stand_in = scaling.bound(scale, records["pending"]["mean"] if self.spec.has_experts else self._means(before))
         scaling.observe(scale, observed.values, stand_in, scores.error)
         forecast = None
         if self.spec.has_experts:
@@ -303,8 +304,9 @@ class Learner:
             forecast = experts.forecasts(records["experts"])[..., experts.EXPERTS.index("regression")]
         timing.tell(records, observed.timestamp_us)
         paths = ("outputs", "corrected_outputs") if self.spec.learn.state else ("outputs",)
+        nats = scores.category_nll if self.counts is not None else self._nats(before, observed, scores)
         dense = [
-            features.dense(before, records, before[path], forecast, scores.error, scores.category_nll, observed.slots)
+            features.dense(before, records, before[path], forecast, scores.error, nats, observed.slots)
             for path in paths
         ]
         window = records["window"]
@@ -314,6 +316,25 @@ class Learner:
         records["newest"] = dense[-1]
         records["last_slots"] = np.where(observed.new_slots >= 0, observed.new_slots, records["last_slots"])
         return dense
+
+    def _means(self, records: np.ndarray) -> Floats:
+        """What the plain path predicted of the real fields, (B, R)."""
+        scale, n_reals = records["scale"], self.network.n_reals
+        increments = np.clip(records["outputs"][:, :n_reals], -features.MAX_OUTPUT, features.MAX_OUTPUT)
+        return np.asarray(scale["value"] + scaling.increment_scale(scale) * increments)
+
+    def _nats(self, records: np.ndarray, observed: Observed, scores: Scores) -> Floats:
+        """Nats of the categories observed under what the plain path predicted, (B, C); NaN where none was scored."""
+        nats = scores.category_nll.copy()
+        outputs, known = (
+            torch.from_numpy(records["outputs"].copy()),
+            torch.from_numpy(records["n_known"].astype(np.int64)),
+        )
+        for j in range(nats.shape[1]):
+            slot = torch.from_numpy(np.maximum(observed.slots[:, j : j + 1], 0))
+            said = self.network.log_probabilities(outputs, known, j).gather(1, slot)[:, 0].numpy()
+            nats[:, j] = np.where(np.isnan(nats[:, j]), np.nan, -said)
+        return nats
 
     def _advance(
         self,
