@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.quality import known_series
+from benchmarks.sets import PROTOCOL_OF_REALS, is_there, path_of
 from model import drift
 from model.items import Item, parse_item
 from model.learner import Learner
@@ -151,13 +151,13 @@ def main(only: tuple[str, ...]) -> None:
             numbers = f"{np.median(delays):.0f} | {max(delays):.0f} | {np.median(lasted):.0f} | {n_before}"
             click.echo(f"| {name} | {len(found)} of {N_STREAMS} | {numbers} |")
     click.echo("\n| series | items | drift began at row | ended |\n|---|---:|---|---|")
-    for series in known_series():
-        if is_chosen(series.name) and series.path.exists():
-            table = read_table(series.path)
+    for name in PROTOCOL_OF_REALS:
+        if is_chosen(name) and is_there(name):
+            table = read_table(path_of(name))
             learner = Learner(ModelSpec(fields=table.fields))
             items = [[parse_item(learner.spec, row.item, row.timestamp_us)] for row in table.rows()]
             (began,), (ended,) = follow(learner, items)
-            click.echo(f"| {series.name} | {len(items)} | {began or 'never'} | {ended or ''} |")
+            click.echo(f"| {name} | {len(items)} | {began or 'never'} | {ended or ''} |")
 
 
 if __name__ == "__main__":

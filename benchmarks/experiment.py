@@ -7,7 +7,6 @@ Each row is one ``stepahead evaluate --ablate`` over one set; the command is pri
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -17,46 +16,48 @@ from typing import Any
 
 import click
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+from benchmarks.sets import PROTOCOL_OF_REALS, is_there, path_of
+
 CONDITIONS = {"clean": (), "noise": ("--noise", "0.3"), "missing": ("--missing", "0.3")}
-PAIRS = (("weights", "default"), ("state", "frozen"))
+FROZEN = ("state", "frozen")
+"""Variants that are compared with each other; all others are compared with the default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A file and the options that say how it is read and scored."""
+    """A set, and the options that say how its file is read and scored.
 
-    name: str
-    path: Path
+    Args:
+        of: The set.
+        options: Of ``stepahead evaluate``.
+        measure: That the table tells of the default.
+        how: What tells it from other runs over the same set.
+    """
+
+    of: str
     options: tuple[str, ...] = ()
     measure: str = "rmse_ratio"
+    how: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return f"{self.of}{self.how}"
 
 
 def known_runs() -> list[Run]:
-    """The series in the repository, and the sets below ``STEPAHEAD_DATASETS``."""
-    root = Path(os.environ.get("STEPAHEAD_DATASETS", "datasets"))
-    etth, log = ("--protocol", "etth"), ("--stream-column", "CaseID", "--category", "ActivityID")
-    rows = ("--streams-as", "rows")
+    """All runs, whether their sets are there or not."""
+    rows, log = ("--streams-as", "rows"), ("--stream-column", "CaseID", "--category", "ActivityID")
     return [
-        Run("nyc_taxi", EXAMPLES / "nyc_taxi.csv"),
-        Run("taylor", root / "taylor/taylor.csv"),
-        Run("machine_temperature", root / "nab/machine_temperature_system_failure.csv"),
-        Run("cpu_asg", root / "nab/cpu_utilization_asg_misconfiguration.csv"),
-        Run("ETTh2", root / "ett/ETTh2.csv", etth, "mse"),
-        Run("ETTm1", root / "ett/ETTm1.csv.gz", etth, "mse"),
-        Run(
-            "M4 hourly, cold: first 176 items",
-            root / "m4_hourly/m4_hourly_200.csv",
-            (*rows, "--first", "1", "--last", "176"),
+        *(
+            Run(name, ("--protocol", "etth"), "mse") if protocol == "etth" else Run(name)
+            for name, protocol in PROTOCOL_OF_REALS.items()
         ),
-        Run("M4 hourly, from item 176", root / "m4_hourly/m4_hourly_200.csv", (*rows, "--first", "176")),
-        Run(
-            "M4 hourly, joining one after another",
-            root / "m4_hourly/m4_hourly_200.csv",
-            (*rows, "--order", "file", "--limit", "40"),
-        ),
-        Run("helpdesk", root / "process_logs/helpdesk.csv", log, "bits"),
-        Run("alice29, 30,000 bytes", root / "text/alice29.txt", ("--limit", "30000"), "bits"),
+        Run("M4 hourly", (*rows, "--first", "1", "--last", "176"), how=", cold: first 176 items"),
+        Run("M4 hourly", (*rows, "--first", "176"), how=", from item 176"),
+        Run("M4 hourly", (*rows, "--order", "file", "--limit", "40"), how=", joining one after another"),
+        Run("helpdesk", log, "bits"),
+        Run("alice29", ("--limit", "30000"), "bits", ", 30,000 bytes"),
     ]
 
 
@@ -70,21 +71,18 @@ def known_runs() -> list[Run]:
 def main(seeds: int, only: str, conditions: str, variants: str, experts: str, jobs: int) -> None:
     """Print the tables; sets that are not there are left out by name."""
     names = variants.split(",")
-    pairs = [*((name, "default") for name in names if name not in {"state", "frozen"}), *PAIRS[1:]]
-    pairs = [pair for pair in pairs if set(pair) <= {"default", *names}]
+    pairs = [(name, "default") for name in names if name not in FROZEN]
+    if set(FROZEN) <= set(names):
+        pairs.append(FROZEN)
     head = ["set", "data", "measure", "default", *(f"{a} against {b}" for a, b in pairs)]
     click.echo(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for run in known_runs():
-        if only and run.name not in only.split(";"):
-            continue
-        if not run.path.exists():
-            click.echo(f"{run.name}: not there, left out ({run.path})", err=True)
+        if (only and run.name not in only.split(";")) or not is_there(run.of):
             continue
         for condition in conditions.split(","):
             options = (*run.options, *CONDITIONS[condition], "--experts", experts, "--seeds", str(seeds))
-            found = evaluate(run.path, (*options, "--ablate", "--only", variants, "--jobs", str(jobs)))
-            measure = found["mean"].get(run.measure, found["mean"].get("bits"))
-            cells = [run.name, condition, run.measure.replace("_", " "), f"{measure:.4f}"]
+            found = evaluate(path_of(run.of), (*options, "--ablate", "--only", variants, "--jobs", str(jobs)))
+            cells = [run.name, condition, run.measure.replace("_", " "), f"{found['mean'][run.measure]:.4f}"]
             cells += [compared(found["comparisons"], *pair) for pair in pairs]
             click.echo(f"| {' | '.join(cells)} |")
 

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.quality import known_series
-from model import distribution, student
+from benchmarks.sets import PROTOCOL_OF_REALS, is_there, path_of
+from model import student
 from model.items import parse_item
 from model.learner import Learner
-from model.prequential import Tally
 from model.spec import ModelSpec
 from model.step import Step
 from service.cli.evaluate import PROTOCOLS
@@ -26,19 +25,18 @@ from service.cli.table import Table, read_table
 Floats = NDArray[np.float64]
 
 
-class Normal:
-    """Sums of the scores that normal distributions would have got, (R,)."""
+class Sums:
+    """Of the scores that one kind of distribution got, by field, (R,)."""
 
     def __init__(self, n_reals: int) -> None:
         self.nll = np.zeros(n_reals)
         self.crps = np.zeros(n_reals)
 
-    def add(self, error: Floats, std: Floats) -> None:
-        """Add one item's, (1, R)."""
-        std = np.where(std > 0, std, 1.0)
-        for j in np.flatnonzero(~np.isnan(error[0])):
-            self.nll[j] += distribution.normal_nll(error[0, j], std[0, j])
-            self.crps[j] += distribution.normal_crps(error[0, j], std[0, j])
+    def add(self, error: Floats, std: Floats, degrees: Floats) -> None:
+        """Add one item's, (R,) each; ``degrees`` of freedom as :mod:`model.student` has them."""
+        for j in np.flatnonzero(~np.isnan(error)):
+            self.nll[j] += student.nll(error[j], std[j], degrees[j])
+            self.crps[j] += student.crps(error[j], std[j], degrees[j])
 
 
 def run(table: Table, rows: int) -> Iterator[tuple[np.ndarray, Step]]:
@@ -59,26 +57,28 @@ def main(only: str) -> None:
     torch.set_num_threads(1)
     click.echo("| series | nats, normal | nats, t | CRPS, t / normal | coverage | degrees of freedom sent |")
     click.echo("|---|---:|---:|---:|---:|---|")
-    for series in known_series():
-        if not series.path.exists() or (only and series.name not in only.split(",")):
+    for name, protocol in PROTOCOL_OF_REALS.items():
+        if (only and name not in only.split(",")) or not is_there(name):
             continue
-        table, protocol = read_table(series.path), PROTOCOLS[series.protocol]
-        rows = protocol.last or table.n_rows
-        first = rows // 4 if protocol.first is None else protocol.first
-        tally = Tally(ModelSpec(fields=table.fields))
-        normal = Normal(len(table.fields))
+        table, counted = read_table(path_of(name)), PROTOCOLS[protocol]
+        rows = counted.last or table.n_rows
+        first = rows // 4 if counted.first is None else counted.first
+        normal, heavy = Sums(len(table.fields)), Sums(len(table.fields))
         sent: list[Floats] = []
+        n, covered = 0, 0
         for i, (before, step) in enumerate(run(table, rows)):
             if i >= first:
-                tally.add(step.scores, np.zeros((1, 0), bool))
-                normal.add(step.scores.error, before["pending"]["std"])
-                sent.append(before["pending"]["degrees"][0].copy())
-        n = tally.n.sum()
-        ratio = np.exp(np.log(tally.crps / normal.crps).mean())
+                error, pending = step.scores.error[0], before["pending"][0]
+                normal.add(error, pending["std"], np.full(len(error), student.NORMAL))
+                heavy.add(error, pending["std"], pending["degrees"])
+                sent.append(pending["degrees"].copy())
+                n += int((~np.isnan(error)).sum())
+                covered += int(step.scores.covered[0][~np.isnan(error)].sum())
+        ratio = np.exp(np.log(heavy.crps / normal.crps).mean())
         shares = [f"{k or 'normal'} {np.mean(np.array(sent) == k):.0%}" for k in student.CANDIDATES]
         chosen = ", ".join(share for share in shares if not share.endswith(" 0%"))
-        nats, coverage = f"{normal.nll.sum() / n:.3f} | {tally.nll / n:.3f}", tally.covered.sum() / n
-        click.echo(f"| {series.name} | {nats} | {ratio:.4f} | {coverage:.3f} | {chosen} |")
+        nats = f"{normal.nll.sum() / n:.3f} | {heavy.nll.sum() / n:.3f}"
+        click.echo(f"| {name} | {nats} | {ratio:.4f} | {covered / n:.3f} | {chosen} |")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+"""The benchmarks start: what they take from the project is there."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import experiment, quality, tails
+
+
+@pytest.mark.parametrize("name", ["drift", "experiment", "learner", "quality", "tails"])
+def test_each_benchmark_says_what_it_does(name: str) -> None:
+    """Each is imported whole, and its command line read."""
+    done = CliRunner().invoke(import_module(f"benchmarks.{name}").main, ["--help"])
+    assert done.exit_code == 0, done.output
+    assert "Usage" in done.output
+
+
+@pytest.mark.parametrize("main", [experiment.main, quality.main, tails.main])
+def test_sets_that_are_not_there_are_left_out_by_name(
+    main: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One line each, and no failure."""
+    monkeypatch.setenv("STEPAHEAD_DATASETS", str(tmp_path))
+    done = CliRunner().invoke(main, ["--only", "taylor"])
+    assert done.exit_code == 0, done.output
+    assert f"taylor: not there, left out ({tmp_path / 'taylor/taylor.csv'})" in done.stderr
