@@ -70,24 +70,25 @@ def streams_of(dtype: np.dtype[np.void]) -> Any:
 
 
 def kernel(*arguments: Any) -> Callable[[Function], Function]:
-    """Compile for these arguments and no result, now, or load what was compiled before.
+    """Compile for these arguments and no result, now; see :func:`compiled`."""
+    signature = types.void(*arguments)
+    return lambda function: compiled(function, signature, **_OPTIONS)
+
+
+def compiled(function: Function, signature: Any = None, **options: Any) -> Function:
+    """Compile, or load what was compiled before: for a signature now, or without one at the first call.
 
     Where no directory can be written (neither beside the source nor the user's cache, nor ``NUMBA_CACHE_DIR``), every
     process compiles for itself.
     """
-    signature = types.void(*arguments)
-
-    def compile_now(function: Function) -> Function:
-        function.__qualname__ = f"{function.__qualname__}_{fingerprint(function)}"  # names the files on disk
-        try:
-            compiled = njit(signature, cache=True, **_OPTIONS)(function)
-        except RuntimeError as error:
-            if "no locator available" not in str(error):
-                raise
-            compiled = njit(signature, **_OPTIONS)(function)
-        return cast("Function", compiled)
-
-    return compile_now
+    function.__qualname__ = f"{function.__qualname__}_{fingerprint(function)}"  # names the files on disk
+    try:
+        made = njit(signature, cache=True, **options)(function)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        made = njit(signature, **options)(function)
+    return cast("Function", made)
 
 
 def fingerprint(function: Callable[..., Any]) -> str:

@@ -101,19 +101,19 @@ def predict(
 def category_probabilities(
     network: Network, outputs: torch.Tensor, n_known: NDArray[np.int64], category: int
 ) -> NDArray[np.float64]:
-    """Probabilities (B, V) of one category field's slots by the network alone, as single precision keeps them.
-
-    A little of the uniform distribution is mixed in, so that a slot that can be taken has at least ``FLOOR``.
-    """
+    """Probabilities (B, V) of one category field's slots by the network alone, floored."""
     start, stop = network.slices[category]
     logits = outputs[:, start:stop].cpu().numpy()
     probabilities = np.empty(logits.shape)
-    _normalise(logits, int(n_known[category]), network.is_open[category], FLOOR, probabilities)
-    return probabilities
+    _normalise(logits, int(n_known[category]), network.is_open[category], probabilities)
+    return _floored(network, probabilities, n_known, category)
 
 
 def _floored(network: Network, probabilities: Floats, n_known: NDArray[np.int64], category: int) -> Floats:
-    """The same floor under probabilities (B, V) that are already of sum 1."""
+    """Probabilities (B, V) of sum 1 with a floor under them, as single precision keeps them.
+
+    A little of the uniform distribution is mixed in, so that a slot that can be taken has at least ``FLOOR``.
+    """
     possible = np.arange(probabilities.shape[1]) < n_known[category]
     if network.is_open[category]:
         possible[-1] = True  # the slot of all values not yet known
@@ -143,12 +143,11 @@ def _advance(scale: np.ndarray, outputs: np.ndarray, mean: np.ndarray, std: np.n
             known[b, f] = field.count > 0
 
 
-@kernel(SINGLES, types.int64, types.boolean, types.float64, VALUES)
-def _normalise(logits: np.ndarray, n_known: int, is_open: bool, floor: float, probabilities: np.ndarray) -> None:
-    """Softmax over the slots that can be taken: the known ones and, in an open field, the last; floored."""
+@kernel(SINGLES, types.int64, types.boolean, VALUES)
+def _normalise(logits: np.ndarray, n_known: int, is_open: bool, probabilities: np.ndarray) -> None:
+    """Softmax over the slots that can be taken: the known ones and, in an open field, the last."""
     n_slots = logits.shape[1]
     n_first = min(n_known, n_slots - 1 if is_open else n_slots)
-    n_possible = n_first + is_open
     for b in range(logits.shape[0]):
         row, found = logits[b], probabilities[b]
         most = row[n_slots - 1] if is_open else row[0]
@@ -160,5 +159,4 @@ def _normalise(logits: np.ndarray, n_known: int, is_open: bool, floor: float, pr
             found[i] = math.exp(np.float64(row[i]) - most) if possible else 0.0
             total += found[i]
         for i in range(n_slots):
-            if i < n_first or (is_open and i == n_slots - 1):  # rounded as it is kept, to be scored as it was sent
-                found[i] = np.float32((1 - floor * n_possible) * (found[i] / total) + floor)
+            found[i] /= total

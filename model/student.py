@@ -34,7 +34,6 @@ MAX_GAIN = 5.0
 """Nats by which one item speaks for a candidate and against the normal distribution, or the reverse, at most."""
 
 _MOST = 1e100  # standard deviations: beyond, a square may overflow
-_LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
 _SCORES = types.float64[:, :, :]
 
 
@@ -62,7 +61,7 @@ def choose(records: np.ndarray) -> Floats:
 def _log_density(z: float, degrees: float) -> float:
     """Log density at z, of mean 0 and standard deviation 1."""
     if degrees == NORMAL:
-        return -0.5 * z * z - _LOG_ROOT_TAU
+        return -normal_nll(z, 1.0)
     scale = math.sqrt((degrees - 2) / degrees)
     constant = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2) - 0.5 * math.log(degrees * math.pi)
     return constant - math.log(scale) - (degrees + 1) / 2 * math.log1p((z / scale) ** 2 / degrees)

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from model.kernels import fingerprint
+from model.kernels import compiled
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Array = NDArray[Any]
@@ -28,19 +28,8 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": {
 
 
 def kernel(function: Function) -> Function:
-    """Compile at the first call, or load what was compiled before.
-
-    Where no directory can be written (neither beside the source nor the user's cache, nor ``NUMBA_CACHE_DIR``), every
-    process compiles for itself.
-    """
-    function.__qualname__ = f"{function.__qualname__}_{fingerprint(function)}"  # names the files on disk
-    try:
-        compiled = njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise
-        compiled = njit(**_OPTIONS)(function)
-    return cast("Function", compiled)
+    """Compile at the first call; see :func:`model.kernels.compiled`."""
+    return compiled(function, **_OPTIONS)
 
 
 def part(function: Function) -> Function:

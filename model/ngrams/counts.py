@@ -118,7 +118,7 @@ class Counts:
         """Count what streams observed, and learn from it how to weigh counts.
 
         Args:
-            lessons: One per stream, see :func:`model.ngrams.lessons.lesson_dtype`; the order matters.
+            lessons: One per stream, see :func:`model.ngrams.mix.lesson_dtype`; the order matters.
         """
         parts = [np.ascontiguousarray(lessons[name]) for name in _LESSON]
         with self._lock:

@@ -4,9 +4,6 @@ A context is the last one to N tokens of a category field; its key is a 64-bit h
 rows of eight 32-bit numbers: the key (two), when it was last counted in, and up to five pairs of slot and count. A
 context with more successors goes on in further rows, under keys made from its own and the link's number. Rows are found
 by linear probing over at most ``WINDOW`` places; where these are taken, the row not counted in for longest gives way.
-
-Kernels of other files are compiled with what is here, and kept on disk: a function or constant that changes needs a new
-name, as in :mod:`model.experts.kernels`.
 """
 
 from __future__ import annotations

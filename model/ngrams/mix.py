@@ -80,10 +80,14 @@ class Opinion(NamedTuple):
 
 
 def worth_learning(lessons: np.ndarray) -> np.ndarray | None:
-    """The lessons of streams that observed anything; ``None`` where none did."""
-    finite = np.isfinite(lessons["slopes"]).all((1, 2)) & np.isfinite(lessons["likelihood"]).all((1, 2))
-    kept = lessons[(lessons["observed"] >= 0).any(1) & finite]
+    """The finite lessons of streams that observed anything; ``None`` where there are none."""
+    kept = lessons[(lessons["observed"] >= 0).any(1) & _finite(lessons)]
     return kept if len(kept) else None
+
+
+def _finite(lessons: np.ndarray) -> NDArray[np.bool_]:
+    """Whether all numbers of each lesson are finite, (B,)."""
+    return np.asarray(np.isfinite(lessons["slopes"]).all((1, 2)) & np.isfinite(lessons["likelihood"]).all((1, 2)))
 
 
 def read_lessons(spec: ModelSpec, payload: memoryview) -> np.ndarray | None:
@@ -104,7 +108,7 @@ def read_lessons(spec: ModelSpec, payload: memoryview) -> np.ndarray | None:
         or (lessons["named"][lessons["observed"] >= 0] < 0).any()
         or (lessons["kinds"] < 0).any()
         or (lessons["kinds"] >= KINDS).any()
-        or not (np.isfinite(lessons["slopes"]).all() and np.isfinite(lessons["likelihood"]).all())
+        or not _finite(lessons).all()
     ):
         raise codec.DamagedRecord(codec.Kind.REDO, "its lessons are out of bounds")
     return lessons
