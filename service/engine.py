@@ -25,6 +25,7 @@ from service.recovery import WeightsLog
 from service.settings import Settings
 from service.settle import learn, settle
 from service.store import Partition
+from service.turn import Turn
 
 log = logging.getLogger("stepahead")
 
@@ -65,7 +66,7 @@ class Engine:
         self._weights = WeightsLog(partition, compute, settings.snapshot_every_updates)
         self._population = Population(partition)
         self._lease = Lease(model, partition)
-        self.reader = Reader(model, partition, self._between_batches, reading)
+        self.reader = Reader(model, partition, self.between_batches, reading)
         self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
         self._arrived = asyncio.Event()
         self._refusal: ServiceError | None = None  # set once it takes no new items
@@ -143,7 +144,7 @@ class Engine:
             UnknownStream: If the model has no such stream.
             StoreUnavailable: If the store did not answer; the outcome is then unknown.
         """
-        async with self._between_batches():
+        async with self.between_batches():
             if not await self._partition.delete_stream(stream):
                 raise UnknownStream(self.model, stream)
 
@@ -158,7 +159,7 @@ class Engine:
             StoreUnavailable: If the store did not answer; the spec is then read again before the next item.
         """
         try:
-            async with self._between_batches():
+            async with self.between_batches():
                 await keep
                 self._learner = self._learner.with_spec(spec)
         finally:
@@ -283,11 +284,15 @@ class Engine:
             self._named(error)
 
     @asynccontextmanager
-    async def _between_batches(self) -> AsyncIterator[tuple[Learner, int]]:
+    async def between_batches(self) -> AsyncIterator[Turn]:
         """Hold off the next batch, and be the owner with weights that are known.
 
-        Yields:
-            The learner, and how many beliefs one read may hold.
+        What is written inside and fails with ``StoreUnavailable`` has an unknown outcome: the engine then takes
+        everything from the store again before the next item.
+
+        Raises:
+            ServiceError: What new items are refused with, if they are.
+            StoreUnavailable: If the store did not answer.
         """
         async with self._turn:
             if self._refusal is not None:
@@ -295,7 +300,7 @@ class Engine:
             if self._in_doubt:
                 await self._recover()
             try:
-                yield self._learner, self._batch_bound
+                yield Turn(self._learner, self._partition, self._batch_bound)
             except StoreUnavailable as error:
                 self._in_doubt = True  # the lease may be lost, a change may have been made
                 if isinstance(error, LeaseLost):

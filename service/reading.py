@@ -7,10 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from copy import copy
 from typing import TypeVar
 
-from model.learner import Learner
 from service.compute import ComputeThread
 from service.errors import UnknownStream
 from service.store import Partition
+from service.turn import Turn
 from service.views import Look, look_at
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Reader:
     Args:
         model: Whose streams they are.
         partition: Holds them.
-        between_batches: Holds off the next batch; gives the learner, and how many beliefs one read may hold.
+        between_batches: Holds off the next batch; gives what may be used meanwhile.
         compute: The thread that looks.
     """
 
@@ -32,7 +32,7 @@ class Reader:
         self,
         model: str,
         partition: Partition,
-        between_batches: Callable[[], AbstractAsyncContextManager[tuple[Learner, int]]],
+        between_batches: Callable[[], AbstractAsyncContextManager[Turn]],
         compute: ComputeThread,
     ) -> None:
         self._model = model
@@ -77,8 +77,8 @@ class Reader:
 
     async def _look(self, look: Look[T], streams: Sequence[str]) -> tuple[list[T], int]:
         """Look at the first streams, as many as one read may hold; return what was seen, and how many they are."""
-        async with self._between_batches() as (learner, n):
-            stored = await self._partition.load(streams[:n])
-            as_it_is = copy(learner)  # the batches to come adopt their weights into the other one
+        async with self._between_batches() as turn:
+            stored = await self._partition.load(streams[: turn.max_beliefs])
+            as_it_is = copy(turn.learner)  # the batches to come adopt their weights into the other one
         present = [(name, s) for name, s in zip(streams, stored, strict=False) if s is not None]
         return await self._compute.run(look_at, look, as_it_is, present), len(stored)
