@@ -52,9 +52,13 @@ class Frame:
         if not size:
             future.set_result([])
 
+    def has_answer(self, place: int) -> bool:
+        """Whether a place is filled in."""
+        return self._answers[place] is not None
+
     def resolve(self, place: int, answer: Answer) -> None:
         """Fill in one answer; the last one wakes the caller. A place that has its answer keeps it."""
-        if self._answers[place] is not None:
+        if self.has_answer(place):
             return
         self._answers[place] = answer
         self._missing -= 1
@@ -72,6 +76,11 @@ class Entry:
     frame: Frame
     place: int
     queued_s: float = 0.0
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the caller has its answer for this item."""
+        return self.frame.has_answer(self.place)
 
     def resolve(self, answer: Answer) -> None:
         """Give the caller its answer for this item."""

@@ -7,23 +7,22 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from operator import attrgetter
 from typing import Any
 
 from model.belief import belief_dtype
 from model.drift import n_begun
 from model.items import parse_item
-from model.learner import Learner
 from model.spec import ModelSpec
 from service.batcher import Answer, Batcher, Entry, Frame, Observation
 from service.compute import ComputeThread
-from service.errors import Draining, InvalidItem, LeaseLost, ServiceError, StoreUnavailable, UnknownStream
-from service.lease import Lease
+from service.errors import Draining, InvalidItem, ServiceError, StoreUnavailable, UnknownStream
 from service.metrics import Metrics
+from service.owner import Owner
 from service.population import Population
 from service.reading import Reader
-from service.recovery import WeightsLog
 from service.settings import Settings
-from service.settle import learn, settle
+from service.settle import Attempt, applied, learn, settle
 from service.store import Partition
 from service.turn import Turn
 
@@ -58,20 +57,17 @@ class Engine:
     ) -> None:
         self.model = model
         self._partition = partition
-        self._load_spec = load_spec
         self._compute = compute
         self._metrics = metrics
         self._max_batch = settings.max_batch
         self._batcher = Batcher(settings.max_queue, settings.max_queue_per_stream)
-        self._weights = WeightsLog(partition, compute, settings.snapshot_every_updates)
+        self._owner = Owner(model, partition, load_spec, compute, settings.snapshot_every_updates)
         self._population = Population(partition)
-        self._lease = Lease(model, partition)
         self.reader = Reader(model, partition, self.between_batches, reading)
         self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
         self._arrived = asyncio.Event()
         self._refusal: ServiceError | None = None  # set once it takes no new items
-        self._learner: Learner  # set by _recover; what `_in_doubt` says decides whether it may be used
-        self._in_doubt = True
+        self._attempted: list[Attempt] = []  # the last commit, until its outcome is known
         self._loop: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -81,7 +77,7 @@ class Engine:
             StoreUnavailable: If the store did not answer.
             UnknownModel: If there is no such model.
         """
-        await self._recover()
+        await self._owner.recover()
         self._metrics.drifts.labels(self.model)  # there from the start, at 0
         self._loop = asyncio.create_task(self._run(), name=f"engine {self.model}")
 
@@ -93,12 +89,12 @@ class Engine:
     @property
     def spec(self) -> ModelSpec:
         """The model's spec as it is now."""
-        return self._learner.spec
+        return self._owner.learner.spec
 
     @property
     def weights_version(self) -> int:
         """Weight updates so far."""
-        return self._learner.version
+        return self._owner.learner.version
 
     @property
     def _batch_bound(self) -> int:
@@ -161,7 +157,7 @@ class Engine:
         try:
             async with self.between_batches():
                 await keep
-                self._learner = self._learner.with_spec(spec)
+                self._owner.learner = self._owner.learner.with_spec(spec)
         finally:
             keep.close()  # where it was not reached
 
@@ -172,8 +168,8 @@ class Engine:
         if self._loop is not None:
             await self._loop
         async with self._turn:
-            if not self._in_doubt:
-                await self._weights.save(self._learner)
+            await self._owner.snapshot()
+            await self._owner.release()
 
     async def close(self, refusal: ServiceError) -> None:
         """Stop after the batch in progress; what waits is answered with ``refusal``."""
@@ -196,7 +192,9 @@ class Engine:
         try:
             while await self._has_work():
                 async with self._turn:
-                    await self._run_batch(self._batcher.take(self._batch_bound))
+                    # By name: what a batch leads to is then a matter of what is in it, not of who came first.
+                    batch = sorted(self._batcher.take(self._batch_bound), key=attrgetter("stream"))
+                    await self._run_batch(batch)
                     await self._keep_house()
         finally:
             self._fail(self._batcher.take_all(), self._refusal or ServiceError("the engine stopped"))
@@ -212,33 +210,51 @@ class Engine:
 
     async def _run_batch(self, batch: list[Entry]) -> None:
         """Take one batch from belief to reply; a failure answers every caller in it."""
-        metrics = self._metrics
         try:
-            if self._in_doubt:
-                await self._recover()
-            with metrics.load.time():
-                stored = await self._partition.load([entry.stream for entry in batch])
-            admitted = await self._population.admit(batch, stored, self.spec)
-            todo = await settle(*admitted, self._learner, self._partition, self._compute, metrics)
-            if not todo.entries:
-                return
-            with metrics.step.time():
-                step, changes = await self._compute.run(learn, self._learner, todo)
-            self._in_doubt = True  # until the commit is known to have been taken
-            with metrics.commit.time():
-                await self._partition.commit(changes, version=step.version, redo=step.redo, ttl_s=self.spec.ttl_s)
-            await self._compute.run(self._learner.adopt, step)
-            self._in_doubt = False
+            await self._owner.ensure()
+            try:
+                async with self._owner.owning():
+                    await self._learn(batch)
+            except StoreUnavailable as error:
+                if error.is_final:
+                    raise
+                await self._settle_doubt(error)
+                async with self._owner.owning():
+                    await self._learn([entry for entry in batch if not entry.is_answered])
         except BaseException as error:  # the boundary: whatever broke, nobody is left waiting
             self._fail(batch, self._named(error))
             if not isinstance(error, Exception):
                 raise
-        else:
-            self._weights.count(step.redo)
-            metrics.drifts.labels(self.model).inc(n_begun(step.beliefs.records))
-            for entry, change in zip(todo.entries, changes, strict=True):
-                entry.resolve(change.reply)
-            self._observe(todo.entries)
+
+    async def _learn(self, batch: list[Entry]) -> None:
+        """Load, settle, step, commit, adopt, reply; raises what any of these does."""
+        metrics, learner = self._metrics, self._owner.learner
+        self._attempted = []
+        with metrics.load.time():
+            stored = await self._partition.load([entry.stream for entry in batch])
+        admitted = await self._population.admit(batch, stored, self.spec)
+        todo = await settle(*admitted, learner, self._partition, self._compute, metrics)
+        if not todo.entries:
+            return
+        with metrics.step.time():
+            step, changes = await self._compute.run(learn, learner, todo)
+        self._attempted = [Attempt(entry, change) for entry, change in zip(todo.entries, changes, strict=True)]
+        with metrics.commit.time():
+            await self._owner.commit(step, changes)
+        metrics.drifts.labels(self.model).inc(n_begun(step.beliefs.records))
+        self._reply(self._attempted)
+
+    async def _settle_doubt(self, error: StoreUnavailable) -> None:
+        """Once the store is back, read what became of the commit that failed, and answer what was learned."""
+        log.warning("model %s: %s; reading what became of it", self.model, error)
+        await self._owner.recover()
+        self._reply(await applied(self._attempted, self._partition))
+
+    def _reply(self, learned: Sequence[Attempt]) -> None:
+        for attempt in learned:
+            attempt.entry.resolve(attempt.change.reply)
+        self._attempted = []
+        self._observe([attempt.entry for attempt in learned])
 
     def _fail(self, batch: list[Entry], error: ServiceError) -> None:
         """Answer a batch and all that must not be learned once it failed."""
@@ -251,9 +267,6 @@ class Engine:
 
     def _named(self, error: BaseException) -> ServiceError:
         """The error that callers get for what broke a batch; it is logged here."""
-        if isinstance(error, LeaseLost):
-            self._lease.lost(error)
-            return error
         if isinstance(error, ServiceError):
             log.warning("model %s: %s", self.model, error)
             return error
@@ -262,25 +275,16 @@ class Engine:
         log.error("model %s: an unforeseen error", self.model, exc_info=error)
         return ServiceError("the batch failed; the service's log says why")
 
-    async def _recover(self) -> None:
-        """Become the owner, and take spec and weights as the store has them."""
-        spec = await self._load_spec()
-        await self._lease.acquire()  # first: after it no other owner can commit
-        self._learner = await self._weights.recover(spec)
-        self._in_doubt = False
-
     async def _keep_house(self) -> None:
         """What is due between two batches; a failure, whatever it is, only postpones it."""
         self._metrics.queue_depth.labels(self.model).set(len(self._batcher))
-        if self._in_doubt:
+        if not self._owner.is_certain:
             return
         self._metrics.weights_version.labels(self.model).set(self.weights_version)
         try:
-            if self._weights.is_due:
-                await self._weights.save(self._learner)
+            await self._owner.snapshot_if_due()
             await self._population.sweep(self.spec)
         except Exception as error:
-            self._in_doubt = True
             self._named(error)
 
     @asynccontextmanager
@@ -297,15 +301,9 @@ class Engine:
         async with self._turn:
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)
-            if self._in_doubt:
-                await self._recover()
-            try:
-                yield Turn(self._learner, self._partition, self._batch_bound)
-            except StoreUnavailable as error:
-                self._in_doubt = True  # the lease may be lost, a change may have been made
-                if isinstance(error, LeaseLost):
-                    self._lease.lost(error)
-                raise
+            await self._owner.ensure()
+            async with self._owner.owning():
+                yield Turn(self._owner.learner, self._partition, self._batch_bound)
 
     def _observe(self, learned: list[Entry]) -> None:
         now_s = time.perf_counter()

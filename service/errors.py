@@ -13,6 +13,7 @@ ServiceError
 ├── Overloaded                             429   with Retry-After
 └── Unavailable                            503   with Retry-After
     ├── StoreUnavailable
+    │   ├── StoreFull                            it has no room; nothing was written
     │   ├── LeaseLost                            another owner took the partition; nothing was written
     │   └── TakenOver                            another owner has it, and it is not taken back yet
     └── Draining
@@ -168,20 +169,36 @@ class StoreUnavailable(Unavailable):
     """The store did not answer in time, or refused; the outcome of a commit is then unknown."""
 
     code = "store_unavailable"
+    is_final: ClassVar[bool] = False
+    """Whether nothing was written, and asking again at once is of no use."""
+
+
+class StoreFull(StoreUnavailable):
+    """The store has no room; nothing was written."""
+
+    is_final = True
+    retry_after_s = 10
+
+    def __init__(self) -> None:
+        super().__init__("the store is full")
 
 
 class LeaseLost(StoreUnavailable):
     """Another owner took the partition; nothing was written."""
+
+    is_final = True
 
     def __init__(self, partition: str) -> None:
         super().__init__(f"partition {partition!r} was taken over by another owner")
 
 
 class TakenOver(StoreUnavailable):
-    """Another owner has the partition; this one takes it back in ``retry_after_s`` seconds at the earliest."""
+    """Another owner has the partition; this one can have it in ``retry_after_s`` seconds at the earliest."""
+
+    is_final = True
 
     def __init__(self, model: str, retry_after_s: int) -> None:
-        super().__init__(f"model {model!r} was taken over by another service on the same store")
+        super().__init__(f"another service on the same store has model {model!r}")
         self.retry_after_s = retry_after_s
 
 

@@ -21,8 +21,9 @@ MAX_WAIT_S = 30.0
 class Lease:
     """The lease on one partition, as this process has it.
 
-    Two services on one store would take it from each other with every batch, each redoing what the other wrote. So who
-    lost it stands back before taking it again, and longer every time.
+    Another instance takes it only where this one showed no sign of life, or goes by the same name. Two of one name
+    would take it from each other with every batch, each redoing what the other wrote. So who lost it stands back before
+    trying to take it again, and longer every time.
 
     Args:
         model: Whose partition it is.
@@ -36,10 +37,10 @@ class Lease:
         self._lost_s = -math.inf  # on the monotonic clock
 
     async def acquire(self) -> None:
-        """Take the lease: after it no other owner can write.
+        """Take the lease; after it no other owner can write.
 
         Raises:
-            TakenOver: If it was lost too short a time ago.
+            TakenOver: If another instance has it and shows life, or it was lost too short a time ago.
             StoreUnavailable: If the store did not answer.
         """
         left_s = self._lost_s + self._wait_s - monotonic()
@@ -55,8 +56,8 @@ class Lease:
         self._lost_s = now_s
         error.retry_after_s = max(1, math.ceil(self._wait_s))
         log.error(
-            "model %s: another service on the same store took it over (%s); trying again in %g s. Each store takes one "
-            "service: is STEPAHEAD_REDIS_URL the same in two of them, or does an earlier one still run?",
+            "model %s: another service on the same store took it over (%s); trying again in %g s. Was this one held up "
+            "for longer than STEPAHEAD_LEASE_S, or does another one go by the same STEPAHEAD_INSTANCE?",
             self._model,
             "; ".join([str(error), *getattr(error, "__notes__", ())]),
             self._wait_s,

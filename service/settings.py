@@ -32,6 +32,18 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None, description="External store: redis://, rediss:// or unix://. Without it the service starts its own."
     )
+    instance: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,128}$",
+        description="Name of this process, where several share an external store. One that starts again under its old "
+        "name takes its models back at once; without a name it waits for its old lease to run out.",
+    )
+    lease_s: float = Field(
+        10.0,
+        ge=0.5,
+        le=300,
+        description="Silence of an instance after which another may take over its models, in seconds.",
+    )
     api_keys: SecretStr | None = Field(
         None, description="Keys that callers must send as 'Authorization: Bearer KEY', comma separated; none: open."
     )

@@ -11,7 +11,7 @@ from model.learner import Learner
 from model.step import Step
 from service.batcher import Entry
 from service.compute import ComputeThread
-from service.errors import SequenceGap, SequenceStale, ServiceError
+from service.errors import SequenceGap, SequenceStale, ServiceError, StoreUnavailable
 from service.metrics import Metrics
 from service.replies import encode_reply, mark_duplicate
 from service.store import BeliefChange, Partition, StoredStream
@@ -45,21 +45,44 @@ async def settle(
     """
     readable, beliefs = await compute.run(_decode, learner, batch, stored)
     todo: list[int] = []
-    for i, (entry, applied) in enumerate(zip(readable, beliefs.sequence.tolist(), strict=True)):
-        expected = applied + 1
+    resent: list[tuple[Entry, int, int]] = []  # with what was expected and what was received
+    for i, (entry, last) in enumerate(zip(readable, beliefs.sequence.tolist(), strict=True)):
+        expected = last + 1
         received = entry.sequence or expected
         if received == expected:
             todo.append(i)
         elif received > expected:
             entry.resolve(SequenceGap(entry.stream, expected, received))
-        elif (reply := await partition.load_reply(entry.stream, received)) is not None:
-            metrics.duplicates.inc()
-            entry.resolve(mark_duplicate(reply, experts=entry.frame.experts))
         else:
-            entry.resolve(SequenceStale(entry.stream, expected, received))
+            resent.append((entry, expected, received))
+    await _answer_resent(resent, partition, metrics)
     if len(todo) < len(readable):
         return Todo([readable[i] for i in todo], beliefs[todo])
     return Todo(readable, beliefs)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An item and what a commit was to write for it."""
+
+    entry: Entry
+    change: BeliefChange
+
+
+async def applied(attempts: Sequence[Attempt], partition: Partition) -> list[Attempt]:
+    """Read which attempts of a commit were written, once no write of the past can still arrive.
+
+    One that was overtaken by another owner's many writes cannot be told. If its sender did not number it, it is
+    answered so; else it may be tried again, as its number says whether it is new.
+    """
+    found = []
+    kept = await partition.load_replies([(a.change.stream, a.change.sequence) for a in attempts])
+    for attempt, there in zip(attempts, kept, strict=True):
+        if there.reply == attempt.change.reply:
+            found.append(attempt)
+        elif there.applied >= attempt.change.sequence and attempt.entry.sequence is None:
+            attempt.entry.resolve(StoreUnavailable("whether the item was learned can no longer be told"))
+    return found
 
 
 def learn(learner: Learner, todo: Todo) -> tuple[Step, list[BeliefChange]]:
@@ -71,6 +94,16 @@ def learn(learner: Learner, todo: Todo) -> tuple[Step, list[BeliefChange]]:
         for entry, result, belief in zip(todo.entries, results, step.encoded_beliefs, strict=True)
     ]
     return step, changes
+
+
+async def _answer_resent(resent: Sequence[tuple[Entry, int, int]], partition: Partition, metrics: Metrics) -> None:
+    kept = await partition.load_replies([(entry.stream, received) for entry, _, received in resent])
+    for (entry, expected, received), there in zip(resent, kept, strict=True):
+        if there.reply is None:
+            entry.resolve(SequenceStale(entry.stream, expected, received))
+        else:
+            metrics.duplicates.inc()
+            entry.resolve(mark_duplicate(there.reply, experts=entry.frame.experts))
 
 
 def _decode(

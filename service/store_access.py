@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from typing import TypedDict
 
 from service.errors import StoreUnavailable
 from service.settings import Settings
@@ -14,8 +15,19 @@ from service.store.embedded import EmbeddedServer, EmbeddedServerError
 
 log = logging.getLogger("stepahead")
 
+EMBEDDED_INSTANCE = "embedded"
+"""Name of the one service that an embedded store has at a time."""
+
 RESTART_S = 1.0
 """Wait before an embedded store that could not be started again is tried once more."""
+
+
+class StoreOptions(TypedDict):
+    """What a :class:`Store` is made with beside its connections."""
+
+    kept_replies: int
+    instance: str | None
+    lease_s: float
 
 
 class StoreAccess:
@@ -28,7 +40,7 @@ class StoreAccess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._server: EmbeddedServer | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._keepers: list[asyncio.Task[None]] = []
         self._url = ""
         self._store: Store | None = None
         self._checked = False  # whether the server was seen to be one that can be used
@@ -45,7 +57,7 @@ class StoreAccess:
         if settings.redis_url is None:
             self._server = EmbeddedServer(settings.data_dir)
             self._url = await self._server.start()
-            self._keeper = asyncio.create_task(self._keep_up(self._server), name="embedded store")
+            self._keepers.append(asyncio.create_task(self._keep_up(self._server), name="embedded store"))
         else:
             self._url = settings.redis_url.get_secret_value()
         try:
@@ -56,11 +68,11 @@ class StoreAccess:
                 await self.close()
                 raise
             log.warning("the store cannot be used yet: %s", error)
-            client = StoreClient(self._url, settings.store_timeout_s)
-            self._store = Store(client, kept_replies=settings.kept_replies)
+            self._store = Store(StoreClient(self._url, settings.store_timeout_s), **self._options)
         except BaseException:
             await self.close()
             raise
+        self._keepers.append(asyncio.create_task(self._store.instance.keep_renewing(), name="sign of life"))
         return self._store
 
     async def check(self) -> None:
@@ -79,18 +91,27 @@ class StoreAccess:
 
     async def close(self) -> None:
         """Close the connections, and end the service's own store."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         if self._store is not None:
+            with suppress(StoreUnavailable):
+                await self._store.instance.end()
             await self._store.close()
         if self._server is not None:
             await self._server.stop()
 
     async def _connect(self) -> Store:
+        return await Store.connect(self._url, timeout_s=self._settings.store_timeout_s, **self._options)
+
+    @property
+    def _options(self) -> StoreOptions:
         settings = self._settings
-        return await Store.connect(self._url, timeout_s=settings.store_timeout_s, kept_replies=settings.kept_replies)
+        return {
+            "kept_replies": settings.kept_replies,
+            "instance": EMBEDDED_INSTANCE if self._server is not None else settings.instance,
+            "lease_s": settings.lease_s,
+        }
 
     async def _keep_up(self, server: EmbeddedServer) -> None:
         """Start the embedded store again whenever it ends."""

@@ -11,6 +11,7 @@ from model.belief import Beliefs
 from model.items import Item, parse_item
 from model.learner import Learner
 from model.spec import CellKind, FieldSpec, LearnSpec, ModelSpec
+from service.store import Partition
 
 MIXED = (
     FieldSpec("load"),
@@ -57,6 +58,12 @@ def feed(learner: Learner, beliefs: Beliefs, n_items: int, *, seed: int = 0, mis
         learner.adopt(step)
         beliefs = step.beliefs
     return beliefs
+
+
+async def reply_of(partition: Partition, stream: str, sequence: int) -> bytes | None:
+    """The reply that is kept of one item."""
+    (kept,) = await partition.load_replies([(stream, sequence)])
+    return kept.reply
 
 
 def wave(n: int, *, period: float = 12.0, noise: float = 0.05, seed: int = 0) -> list[float]:

@@ -12,7 +12,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from service.errors import StoreUnavailable
+from service.errors import StoreFull, StoreUnavailable
 from service.store.scripts import Script
 
 MAX_CONNECTIONS = 32
@@ -132,7 +132,7 @@ class StoreClient:
         except exceptions.BusyLoadingError as error:
             raise StoreUnavailable("the store is still loading its data") from error
         except exceptions.OutOfMemoryError as error:
-            raise StoreUnavailable("the store is full") from error
+            raise StoreFull from error
         except exceptions.ResponseError as error:
             raise StoreUnavailable("the store refused") from error
         except (exceptions.RedisError, OSError) as error:

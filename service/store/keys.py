@@ -4,7 +4,8 @@
 key                        type    holds
 =========================  ======  =================================================================
 stepahead:models           hash    model name -> the model's record (JSON)
-{model:shard}:lease        string  the fencing epoch of the partition's owner
+stepahead:instance:NAME    string  sign of life of an instance of the service; expires unless it is renewed
+{model:shard}:lease        string  ``EPOCH:INSTANCE``: the partition's owner, and since when; fences its writes
 {model:shard}:weights      hash    ``snapshot`` and its ``version``; ``last``: version of the last commit
 {model:shard}:redo         stream  id ``<version>-0``, field ``record``: the redo records after the snapshot
 {model:shard}:streams      zset    name of every stream, all with score 0, so in the order of their bytes
@@ -19,6 +20,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MODELS = "stepahead:models"
+
+
+def instance(name: str) -> str:
+    """The sign of life of an instance."""
+    return f"stepahead:instance:{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class PartitionKeys:
 
     @property
     def lease(self) -> str:
-        """The owner's fencing epoch."""
+        """The owner, and its fencing epoch."""
         return f"{{{self.name}}}:lease"
 
     @property

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from model.spec import MAX_TTL_S
-from service.errors import LeaseLost, StoreUnavailable
+from service.errors import LeaseLost, StoreUnavailable, TakenOver
 from service.store import scripts
 from service.store.client import Argument, StoreClient
+from service.store.instance import Instance
 from service.store.keys import PartitionKeys
-from service.store.records import BeliefChange, StoredStream, decode_reply, encode_reply, reply_field
+from service.store.records import BeliefChange, KeptReply, StoredStream, decode_reply, encode_reply, reply_field
 from service.store.scripts import Script
 
 CHUNK = 500  # streams that one script removes: a bound on how long it holds up the store
 REDO_PAGE = 64  # redo records that one read returns
+
+NOBODYS, ANYBODYS = "", "*"  # which other instance's lease an acquisition may replace
 
 
 class Partition:
@@ -24,37 +28,71 @@ class Partition:
     Every method raises ``StoreUnavailable`` if the store did not answer in time, or refused.
     """
 
-    def __init__(self, client: StoreClient, keys: PartitionKeys, *, kept_replies: int) -> None:
+    def __init__(self, client: StoreClient, instance: Instance, keys: PartitionKeys, *, kept_replies: int) -> None:
         self._client = client
+        self._instance = instance
         self._keys = keys
         self._kept_replies = kept_replies
-        self._epoch = ""  # of no owner
+        self._lease = ""  # of no owner
 
-    async def acquire(self) -> None:
+    async def acquire(self, *, by_force: bool = False) -> None:
         """Take the lease; from now on nobody else can write, and no write of the past can still arrive.
 
         To be called before the first write, and again after a write whose outcome is unknown: what is read after it
         is then final.
+
+        Args:
+            by_force: Also from another instance that shows life.
+
+        Raises:
+            TakenOver: If another instance has the partition and shows life.
         """
-        self._epoch = (await self._client.run(scripts.ACQUIRE, [self._keys.lease])).decode()
+        if holder := await self._try_to_acquire(ANYBODYS if by_force else NOBODYS):
+            left_s = await self._instance.left_s(holder.partition(":")[2])
+            if left_s > 0 or await self._try_to_acquire(holder):
+                raise TakenOver(self._keys.model, math.ceil(left_s) or 1)
+
+    async def release(self) -> None:
+        """Give the lease back, so that another instance need not wait; harmless where another one has it."""
+        lease, self._lease = self._lease, ""
+        if lease:
+            await self._client.run(scripts.RELEASE, [self._keys.lease], [lease])
 
     async def load(self, streams: Sequence[str]) -> list[StoredStream | None]:
-        """Read streams in one round trip; None for one that does not exist."""
+        """Read streams in one round trip; None for one that does not exist.
+
+        Raises:
+            LeaseLost: If this was the owner and no longer is.
+        """
         if not streams:
             return []
-        rows = await self._client.read_all(
-            [("HMGET", self._keys.stream(stream), "belief", "created", "updated") for stream in streams]
+        lease, *rows = await self._client.read_all(
+            [
+                ("GET", self._keys.lease),
+                *(("HMGET", self._keys.stream(stream), "belief", "created", "updated") for stream in streams),
+            ]
         )
+        if self._lease and lease != self._lease.encode():
+            raise LeaseLost(self._keys.name)
         return [
             None if belief is None else StoredStream(belief, int(created), int(updated))
             for belief, created, updated in rows
         ]
 
-    async def load_reply(self, stream: str, sequence: int) -> bytes | None:
-        """Read the reply that was committed for ``sequence``; None if it is not, or no longer, kept."""
-        field = reply_field(sequence, self._kept_replies)
-        value: bytes | None = await self._client.read("HGET", self._keys.stream(stream), field)
-        return None if value is None else decode_reply(value, sequence)
+    async def load_replies(self, items: Sequence[tuple[str, int]]) -> list[KeptReply]:
+        """Read in one round trip what is kept of items, each a stream and a sequence."""
+        if not items:
+            return []
+        rows = await self._client.read_all(
+            [
+                ("HMGET", self._keys.stream(stream), "seq", reply_field(sequence, self._kept_replies))
+                for stream, sequence in items
+            ]
+        )
+        return [
+            KeptReply(int(applied or 0), None if value is None else decode_reply(value, sequence))
+            for (applied, value), (_, sequence) in zip(rows, items, strict=True)
+        ]
 
     async def commit(
         self, changes: Sequence[BeliefChange], *, version: int, redo: bytes | None, ttl_s: float | None
@@ -163,16 +201,24 @@ class Partition:
         return await self._delete([stream]) > 0
 
     async def drop(self) -> None:
-        """Take the lease and remove everything, a chunk of streams at a time and the weights last.
+        """Take the lease, whoever has it, and remove everything, a chunk of streams at a time and the weights last.
 
         Raises:
             LeaseLost: If another owner took the partition meanwhile; whole streams may be gone by then.
         """
-        await self.acquire()
+        await self.acquire(by_force=True)
         while names := await self._names("", CHUNK):
             await self._delete(names)
         keys = self._keys
         await self._run_fenced(scripts.DROP_PARTITION, [keys.weights, keys.redo, keys.streams], [])
+
+    async def _try_to_acquire(self, replaceable: str) -> str | None:
+        """Take the lease; the lease of another instance that stands against it, or None."""
+        taken, lease = await self._client.run(scripts.ACQUIRE, [self._keys.lease], [self._instance.name, replaceable])
+        if not taken:
+            return str(lease.decode())
+        self._lease = lease.decode()
+        return None
 
     async def _delete(self, names: Sequence[str]) -> int:
         keys = [self._keys.streams, *map(self._keys.stream, names)]
@@ -187,8 +233,8 @@ class Partition:
     async def _run_fenced(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument], *, bulk: bool = False
     ) -> int | None:
-        """Run a script that checks the epoch; return its count, if that is what it answers."""
-        answer = await self._client.run(script, [self._keys.lease, *keys], [self._epoch, *args], bulk=bulk)
+        """Run a script that checks the lease; return its count, if that is what it answers."""
+        answer = await self._client.run(script, [self._keys.lease, *keys], [self._lease, *args], bulk=bulk)
         if isinstance(answer, int):
             return answer
         if answer != b"OK":

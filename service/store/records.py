@@ -45,6 +45,19 @@ class BeliefChange:
     reply: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class KeptReply:
+    """What is kept of an item that may have been applied.
+
+    Args:
+        applied: Sequence of the stream's last applied item; 0 if there is no such stream.
+        reply: To the item that was asked for; None if it is not, or no longer, kept.
+    """
+
+    applied: int
+    reply: bytes | None
+
+
 def reply_field(sequence: int, kept_replies: int) -> str:
     """Name the hash field that holds the reply to ``sequence``."""
     return f"r{sequence % kept_replies}"

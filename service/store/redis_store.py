@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from typing import Self
 
 from service.errors import StoreUnavailable
 from service.store.client import StoreClient
+from service.store.instance import Instance
 from service.store.keys import MODELS, PartitionKeys
 from service.store.partition import Partition
 
 MIN_REDIS = 7
+
+LEASE_S = 10.0
+"""Seconds without a sign of life after which another instance may take an instance's partitions."""
 
 log = logging.getLogger(__name__)
 
@@ -21,27 +26,34 @@ class Store:
     Every method raises ``StoreUnavailable`` if the store did not answer in time, or refused.
     """
 
-    def __init__(self, client: StoreClient, *, kept_replies: int) -> None:
+    def __init__(
+        self, client: StoreClient, *, kept_replies: int, instance: str | None = None, lease_s: float = LEASE_S
+    ) -> None:
         if kept_replies < 1:
             raise ValueError(f"kept_replies: at least 1, got {kept_replies}")
         self._client = client
         self._kept_replies = kept_replies
+        self.instance = Instance(client, instance or secrets.token_hex(8), lease_s)
 
     @classmethod
-    async def connect(cls, url: str, *, timeout_s: float, kept_replies: int) -> Self:
+    async def connect(
+        cls, url: str, *, timeout_s: float, kept_replies: int, instance: str | None = None, lease_s: float = LEASE_S
+    ) -> Self:
         """Connect, and check that the server can do what is asked of it.
 
         Args:
             url: ``redis://``, ``rediss://`` or ``unix://``.
             timeout_s: Deadline of each call; a call that carries weights gets ten times as long.
             kept_replies: How many replies of a stream are kept for resends, at least 1.
+            instance: Name of this process among those that share the store; None for one of its own.
+            lease_s: Seconds without a sign of life after which another instance may take its partitions.
 
         Raises:
             ValueError: If ``url`` or ``kept_replies`` is malformed.
             StoreUnavailable: If the server is out of reach or too old.
         """
         client = StoreClient(url, timeout_s)
-        store = cls(client, kept_replies=kept_replies)
+        store = cls(client, kept_replies=kept_replies, instance=instance, lease_s=lease_s)
         try:
             await store._check_server()
         except BaseException:
@@ -97,7 +109,7 @@ class Store:
 
     def partition(self, model: str, shard: int = 0) -> Partition:
         """Give access to a partition; it is read-only until it is acquired."""
-        return Partition(self._client, PartitionKeys(model, shard), kept_replies=self._kept_replies)
+        return Partition(self._client, self.instance, PartitionKeys(model, shard), kept_replies=self._kept_replies)
 
     async def _check_server(self) -> None:
         info = await self._client.read("INFO")

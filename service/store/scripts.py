@@ -21,6 +21,7 @@ def _load(name: str) -> Script:
 
 
 ACQUIRE = _load("acquire")
+RELEASE = _load("release")
 COMMIT = _load("commit")
 SAVE_WEIGHTS = _load("save_weights")
 DELETE_STREAMS = _load("delete_streams")

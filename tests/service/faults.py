@@ -11,16 +11,16 @@ from service.store import Partition, Store
 
 
 class Faults:
-    """What happens to the next call of a partition's method; each fault happens once."""
+    """What happens to the next call of a partition's method; each fault happens once, if nothing else is said."""
 
     def __init__(self) -> None:
-        self._before: dict[str, Exception] = {}
+        self._before: dict[str, list[Exception]] = {}
         self._after: dict[str, Exception] = {}
         self._held: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
 
-    def refuse(self, call: str, error: Exception | None = None) -> None:
-        """The next ``call`` fails and does nothing."""
-        self._before[call] = error or StoreUnavailable("refused by the test")
+    def refuse(self, call: str, error: Exception | None = None, *, times: int = 1) -> None:
+        """The next ``times`` of ``call`` fail and do nothing."""
+        self._before[call] = [error or StoreUnavailable("refused by the test")] * times
 
     def lose_answer(self, call: str) -> None:
         """The next ``call`` is done, and fails."""
@@ -37,8 +37,8 @@ class Faults:
             arrived, go_on = self._held.pop(call)
             arrived.set()
             await go_on.wait()
-        if call in self._before:
-            raise self._before.pop(call)
+        if self._before.get(call):
+            raise self._before[call].pop()
         result = await method(*args, **kwargs)
         if call in self._after:
             raise self._after.pop(call)

@@ -12,9 +12,10 @@ import pytest
 import redis
 
 from model.belief import Beliefs, belief_dtype
+from model.items import parse_item
 from model.learner import Learner
 from model.spec import ModelSpec
-from service.batcher import Answer, Observation
+from service.batcher import Answer, Entry, Frame, Observation
 from service.compute import ComputeThread
 from service.engine import Engine
 from service.engines import Engines
@@ -23,13 +24,15 @@ from service.errors import (
     LeaseLost,
     Overloaded,
     ServiceError,
+    StoreFull,
     StoreUnavailable,
     TakenOver,
     UnknownModel,
 )
 from service.metrics import Metrics
 from service.settings import Settings
-from service.store import Store
+from service.settle import Attempt, applied
+from service.store import BeliefChange, Store
 from service.store.keys import PartitionKeys
 from service.views import summary
 from tests.service.conftest import SPEC
@@ -83,22 +86,66 @@ async def uninterrupted(store: Store, compute: ComputeThread, loads: list[float]
     return answers
 
 
-@pytest.mark.parametrize("call", ["load", "commit", "load_reply"])
-async def test_a_refused_call_answers_the_caller(engines: Engines, store: FaultyStore, call: str) -> None:
-    """Whichever call fails, the caller hears of it, and the same item is taken later."""
+@pytest.mark.parametrize("call", ["load", "commit", "load_replies"])
+async def test_a_refused_call_is_made_again(engines: Engines, store: FaultyStore, call: str) -> None:
+    """Whichever call fails once, its caller does not hear of it."""
     engine = await engines.get("m")
     assert codes(await send(engine, 1.0, first=1)) == [1]
     store.faults.refuse(call)
-    resent = 1 if call == "load_reply" else 2
-    assert codes(await send(engine, float(resent), first=resent)) == ["store_unavailable"]
-    assert codes(await send(engine, float(resent), first=resent)) == [resent]
+    sent = 1 if call == "load_replies" else 2
+    assert codes(await send(engine, float(sent), first=sent)) == [sent]
+
+
+@pytest.mark.parametrize("call", ["load", "commit", "load_replies"])
+async def test_a_store_that_stays_away_answers_the_caller(engines: Engines, store: FaultyStore, call: str) -> None:
+    """Whichever call fails on, the caller hears of it, and the same item is taken later."""
+    engine = await engines.get("m")
+    assert codes(await send(engine, 1.0, first=1)) == [1]
+    store.faults.refuse(call, times=2)
+    sent = 1 if call == "load_replies" else 2
+    assert codes(await send(engine, float(sent), first=sent)) == ["store_unavailable"]
+    assert codes(await send(engine, float(sent), first=sent)) == [sent]
 
 
 @pytest.mark.parametrize("applied", [True, False])
-async def test_a_commit_in_doubt_is_looked_up(
+@pytest.mark.parametrize("numbered", [True, False])
+async def test_a_commit_in_doubt_is_settled_by_reading(
+    engines: Engines, store: FaultyStore, compute: ComputeThread, applied: bool, numbered: bool
+) -> None:
+    """When a commit's answer is lost the caller gets the reply of an undisturbed run, whatever came of the commit."""
+    loads = [1.0, 3.0, 2.0, 5.0, 4.0]
+    expected = await uninterrupted(store, compute, loads)
+    engine = await engines.get("m")
+    answers = []
+    for n, load in enumerate(loads, 1):
+        if applied:
+            store.faults.lose_answer("commit")
+        else:
+            store.faults.refuse("commit")
+        answers += await send(engine, load, first=n if numbered else None)
+    assert answers == expected
+
+
+async def test_a_commit_in_doubt_is_settled_for_each_stream(engines: Engines, store: FaultyStore) -> None:
+    """What was answered before the commit keeps its answer: each item is learned, refused or repeated."""
+    engine = await engines.get("m")
+    await engine.submit([Observation(s, {"load": 1.0}) for s in "abc"])
+    store.faults.lose_answer("commit")
+    rows = [
+        Observation("a", {"load": 2.0}),
+        Observation("b", {"load": 1.0}, 1),
+        Observation("c", {"load": 5.0}, 5),
+        Observation("d", {"load": 1.0}),
+    ]
+    assert codes(await engine.submit(rows)) == [2, 1, "sequence_gap", 1]
+    assert [row["sequence"] for row in (await engine.reader.read_page("", 9, summary))[0]] == [2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_a_doubt_that_stays_is_settled_by_the_resend(
     engines: Engines, store: FaultyStore, compute: ComputeThread, applied: bool
 ) -> None:
-    """After a commit whose answer was lost all later replies are those of an undisturbed run, whatever came of it."""
+    """While the store stays away callers hear of it; the resend has the reply of an undisturbed run."""
     loads = [1.0, 3.0, 2.0, 5.0, 4.0]
     expected = await uninterrupted(store, compute, loads)
     engine = await engines.get("m")
@@ -107,6 +154,7 @@ async def test_a_commit_in_doubt_is_looked_up(
         store.faults.lose_answer("commit")
     else:
         store.faults.refuse("commit")
+    store.faults.refuse("acquire")
     assert codes(await send(engine, loads[2], first=3)) == ["store_unavailable"]
     (again,) = await send(engine, loads[2], first=3)
     assert isinstance(again, bytes)
@@ -114,6 +162,58 @@ async def test_a_commit_in_doubt_is_looked_up(
     answers.append(again.replace(b'"duplicate":true', b'"duplicate":false'))
     answers += [(await send(engine, load))[0] for load in loads[3:]]
     assert answers == expected
+
+
+async def test_an_outcome_that_can_no_longer_be_told_is_told_so(engines: Engines, store: FaultyStore) -> None:
+    """Where another owner wrote more than is kept, an item without a number is not learned a second time."""
+    engine = await engines.get("m")
+    await send(engine, *([1.0] * 20))
+    change = BeliefChange("s", 2, b"", b"a reply that is no longer kept")
+    future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+    frame = Frame(2, future)
+    item = parse_item(engine.spec, {"load": 1.0}, None)
+    attempts = [Attempt(Entry("s", item, number, frame, place), change) for place, number in enumerate((None, 2))]
+    assert await applied(attempts, store.partition("m")) == []
+    assert [attempt.entry.is_answered for attempt in attempts] == [True, False]
+
+
+async def test_a_full_store_answers_at_once_and_harms_nothing(
+    engines: Engines, store: FaultyStore, compute: ComputeThread, url: str
+) -> None:
+    """Nothing is written, nothing is tried again, and once there is room all goes on as if nothing had been."""
+    loads = [1.0, 3.0, 2.0, 5.0]
+    expected = await uninterrupted(store, compute, loads)
+    engine = await engines.get("m")
+    answers = [(await send(engine, load))[0] for load in loads[:2]]
+    with redis.Redis.from_url(url) as raw:
+        before = raw.dump(PartitionKeys("m").stream("s"))
+        lease = raw.get(PartitionKeys("m").lease)
+        raw.config_set("maxmemory", "1mb")
+        try:
+            (refused,) = await send(engine, loads[2])
+        finally:
+            raw.config_set("maxmemory", "0")
+        assert isinstance(refused, StoreFull)
+        assert raw.dump(PartitionKeys("m").stream("s")) == before
+        answers += [(await send(engine, load))[0] for load in loads[2:]]
+        assert raw.get(PartitionKeys("m").lease) == lease
+    assert answers == expected
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_batch_does_not_depend_on_who_came_first(
+    store: FaultyStore, compute: ComputeThread, order: int
+) -> None:
+    """The same items of several streams in another order lead to the same bits."""
+    for name, direction in (("m", 1), ("other", order)):
+        engines = engines_on(store, compute)
+        await engines.create(name, ModelSpec.from_dict(SPEC))
+        engine = await engines.get(name)
+        for n in range(5):
+            await engine.submit([Observation(s, {"load": ord(s) * n % 7}) for s in "cabfed"[::direction]])
+        await engines.drain()
+    found = [await store.partition(name).load_weights() for name in ("m", "other")]
+    assert found[0] == found[1]
 
 
 async def test_another_owner_takes_over_and_back(
@@ -261,7 +361,7 @@ async def test_an_unforeseen_error_answers_the_batch(engines: Engines, monkeypat
 async def test_what_follows_a_failed_item_is_not_learned(engines: Engines, store: FaultyStore) -> None:
     """Items without a sequence never overtake one that failed."""
     engine = await engines.get("m")
-    store.faults.refuse("commit")
+    store.faults.refuse("commit", times=2)
     assert codes(await send(engine, 1.0, 2.0, 3.0)) == ["store_unavailable"] * 3
     assert codes(await send(engine, 1.0, 2.0, 3.0)) == [1, 2, 3]
 

@@ -46,4 +46,4 @@ async def test_the_wait_doubles_and_begins_anew(
     lease.lost(lost)
     assert lost.retry_after_s == FIRST_WAIT_S
     assert {record.levelname for record in caplog.records} == {"ERROR"}
-    assert "STEPAHEAD_REDIS_URL" in caplog.text
+    assert "STEPAHEAD_INSTANCE" in caplog.text

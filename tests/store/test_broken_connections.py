@@ -11,6 +11,7 @@ import redis
 
 from service.errors import LeaseLost, StoreUnavailable
 from service.store import BeliefChange, Partition, Store
+from tests.builders import reply_of
 
 CHANGE = BeliefChange("site-7", 1, b"belief", b"reply")
 
@@ -80,7 +81,7 @@ async def test_a_read_is_sent_again_once(proxy: Proxy, owner: Partition, lost: s
     """One broken connection does not fail a read; a second one does."""
     await commit(owner)
     setattr(proxy, lost, 1)
-    assert await owner.load_reply("site-7", 1) == b"reply"
+    assert await reply_of(owner, "site-7", 1) == b"reply"
     setattr(proxy, lost, 1)
     assert [stream.belief for stream in await owner.load(["site-7"]) if stream] == [b"belief"]
     setattr(proxy, lost, 2)

@@ -15,7 +15,9 @@ from service.errors import LeaseLost, StoreUnavailable
 from service.store import BeliefChange, Partition, Store, partition
 from service.store.client import Argument
 from service.store.keys import PartitionKeys
+from service.store.records import KeptReply
 from service.store.scripts import Script
+from tests.builders import reply_of
 from tests.conftest import KEPT_REPLIES
 
 DEADLINE_S = 10.0
@@ -83,9 +85,16 @@ async def test_the_last_replies_are_kept(owner: Partition) -> None:
     """As many replies as are kept come back; an older one, and one not yet made, do not."""
     for sequence in range(1, KEPT_REPLIES + 3):
         await observe(owner, change(sequence=sequence))
-    kept = [await owner.load_reply("site-7", sequence) for sequence in range(1, KEPT_REPLIES + 4)]
-    assert kept == [None, None, *(f"reply site-7 {n}".encode() for n in range(3, KEPT_REPLIES + 3)), None]
-    assert await owner.load_reply("missing", 1) is None
+    kept = await owner.load_replies([("site-7", sequence) for sequence in range(1, KEPT_REPLIES + 4)])
+    assert [k.reply for k in kept] == [
+        None,
+        None,
+        *(f"reply site-7 {n}".encode() for n in range(3, KEPT_REPLIES + 3)),
+        None,
+    ]
+    assert {k.applied for k in kept} == {KEPT_REPLIES + 2}
+    assert await owner.load_replies([("missing", 1)]) == [KeptReply(0, None)]
+    assert await owner.load_replies([]) == []
 
 
 async def test_a_ring_of_another_size_gives_no_wrong_reply(server: str, owner: Partition) -> None:
@@ -95,8 +104,8 @@ async def test_a_ring_of_another_size_gives_no_wrong_reply(server: str, owner: P
     other = await Store.connect(server, timeout_s=5.0, kept_replies=3)
     try:
         for sequence in range(1, 10):
-            reply = await other.partition("boiler").load_reply("site-7", sequence)
-            assert reply in {None, f"reply site-7 {sequence}".encode()}
+            (kept,) = await other.partition("boiler").load_replies([("site-7", sequence)])
+            assert kept.reply in {None, f"reply site-7 {sequence}".encode()}
     finally:
         await other.close()
 
@@ -305,7 +314,7 @@ async def test_a_stream_that_expires_under_a_batch_goes_on(owner: Partition, raw
     assert await owner.forget_expired() == 1
     await observe(owner, change(sequence=2))
     assert await owner.list_streams("", 10) == ["site-7"]
-    assert await owner.load_reply("site-7", 2) == b"reply site-7 2"
+    assert await reply_of(owner, "site-7", 2) == b"reply site-7 2"
 
 
 async def test_pages_hold_every_stream_once(owner: Partition, raw: redis.Redis) -> None:
@@ -328,7 +337,7 @@ async def test_a_deleted_stream_is_gone(owner: Partition) -> None:
     assert await owner.delete_stream("site-7")
     assert not await owner.delete_stream("site-7")
     assert await owner.load(["site-7"]) == [None]
-    assert await owner.load_reply("site-7", 1) is None
+    assert await reply_of(owner, "site-7", 1) is None
     assert await owner.list_streams("", 10) == ["other"]
     await observe(owner, change(sequence=1))
 
@@ -359,4 +368,4 @@ async def test_a_server_that_forgot_the_scripts_gets_them_again(owner: Partition
     """A server that was restarted, and so knows no script, takes the next commit."""
     raw.script_flush()
     await observe(owner, change())
-    assert await owner.load_reply("site-7", 1) == b"reply site-7 1"
+    assert await reply_of(owner, "site-7", 1) == b"reply site-7 1"

@@ -13,6 +13,7 @@ import redis
 from service.errors import LeaseLost, StoreUnavailable
 from service.store import BeliefChange, Store
 from service.store.embedded import EmbeddedServer
+from tests.builders import reply_of
 
 PATIENCE_S = 10.0
 CHANGE = BeliefChange("site-7", 1, b"belief", b"reply")
@@ -115,7 +116,7 @@ async def test_the_store_works_again_once_the_server_is_back(tmp_path: Path) -> 
                     await call
         await server.start()
         await owner.commit([CHANGE], version=0, redo=None, ttl_s=None)
-        assert await owner.load_reply("site-7", 1) == b"reply"
+        assert await reply_of(owner, "site-7", 1) == b"reply"
     finally:
         await store.close()
         await server.stop()
@@ -143,7 +144,7 @@ async def test_a_commit_in_doubt_is_done_once_at_most(tmp_path: Path) -> None:
         else:
             await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
         assert await owner.load_weights() == (0, None, [(1, b"redo")])
-        assert await owner.load_reply("site-7", 1) == b"reply"
+        assert await reply_of(owner, "site-7", 1) == b"reply"
     finally:
         await store.close()
         await server.stop()

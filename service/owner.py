@@ -1,0 +1,115 @@
+"""A partition as its owner has it: the lease, the weights, and whether both are known to be as the store has them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from model.learner import Learner
+from model.spec import ModelSpec
+from model.step import Step
+from service.compute import ComputeThread
+from service.errors import LeaseLost, ServiceError, StoreFull, StoreUnavailable
+from service.lease import Lease
+from service.recovery import WeightsLog
+from service.store import BeliefChange, Partition
+
+
+class Owner:
+    """Holds the learner, and changes it only as the store took the change.
+
+    After a write whose outcome is unknown it is not certain of anything. :meth:`recover` makes it so again, by reading:
+    it takes the lease first, after which no earlier write can still arrive.
+
+    Args:
+        model: Whose partition it is.
+        partition: The partition.
+        load_spec: Reads the model's spec as it is now; raises ``UnknownModel`` if it was deleted.
+        compute: Where weights are changed.
+        snapshot_every_updates: Weight updates after which they are snapshotted.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        partition: Partition,
+        load_spec: Callable[[], Awaitable[ModelSpec]],
+        compute: ComputeThread,
+        snapshot_every_updates: int,
+    ) -> None:
+        self._partition = partition
+        self._load_spec = load_spec
+        self._compute = compute
+        self._weights = WeightsLog(partition, compute, snapshot_every_updates)
+        self._lease = Lease(model, partition)
+        self.learner: Learner  # set by recover
+        self.is_certain = False
+
+    async def ensure(self) -> None:
+        """Be the owner, with weights that are known.
+
+        Raises:
+            TakenOver: If another instance has the partition.
+            StoreUnavailable: If the store did not answer.
+            UnknownModel: If the model was deleted.
+        """
+        if not self.is_certain:
+            await self.recover()
+
+    async def recover(self) -> None:
+        """Take the lease, and spec and weights as the store has them; raises what :meth:`ensure` does."""
+        self.is_certain = False
+        spec = await self._load_spec()
+        await self._lease.acquire()  # first: after it no other owner can commit
+        self.learner = await self._weights.recover(spec)
+        self.is_certain = True
+
+    async def commit(self, step: Step, changes: Sequence[BeliefChange]) -> None:
+        """Make a step durable, then adopt it; to be called under :meth:`owning`.
+
+        Raises:
+            LeaseLost: If another instance took the partition; nothing was written.
+            StoreFull: If the store has no room; nothing was written.
+            StoreUnavailable: If the store did not answer; the outcome is then unknown.
+        """
+        self.is_certain = False  # also where the wait is cancelled
+        await self._partition.commit(changes, version=step.version, redo=step.redo, ttl_s=self.learner.spec.ttl_s)
+        await self._compute.run(self.learner.adopt, step)
+        self.is_certain = True
+        self._weights.count(step.redo)
+
+    async def snapshot_if_due(self) -> None:
+        """Snapshot the weights where redoing the log would by now cost more; raises what :meth:`commit` does."""
+        if self._weights.is_due:
+            await self.snapshot()
+
+    async def snapshot(self) -> None:
+        """Snapshot the weights if they changed since the last time; raises what :meth:`commit` does."""
+        if self.is_certain:
+            async with self.owning():
+                await self._weights.save(self.learner)
+
+    @asynccontextmanager
+    async def owning(self) -> AsyncIterator[None]:
+        """Where a call inside fails, nothing is certain any more, unless it surely wrote nothing."""
+        try:
+            yield
+        except StoreUnavailable as error:
+            self.is_certain = isinstance(error, StoreFull)
+            if isinstance(error, LeaseLost):
+                self._lease.lost(error)
+            raise
+        except ServiceError:  # something about the call
+            raise
+        except Exception:
+            self.is_certain = False
+            raise
+
+    async def release(self) -> None:
+        """Give the partition back; its next owner need not wait.
+
+        Raises:
+            StoreUnavailable: If the store did not answer; the lease then lasts as long as this process.
+        """
+        self.is_certain = False
+        await self._partition.release()
