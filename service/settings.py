@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path("stepahead-data"), description="Where the embedded store keeps everything; unused with a Redis URL."
     )
+    appendfsync: Literal["everysec", "always"] = Field(
+        "everysec",
+        description="When the embedded store forces what it wrote to disk: everysec, so that a power failure can lose "
+        "the last second, or always, so that it loses nothing that was acknowledged.",
+    )
     redis_url: SecretStr | None = Field(
         None, description="External store: redis://, rediss:// or unix://. Without it the service starts its own."
     )

@@ -55,7 +55,7 @@ class StoreAccess:
         """
         settings = self._settings
         if settings.redis_url is None:
-            self._server = EmbeddedServer(settings.data_dir)
+            self._server = EmbeddedServer(settings.data_dir, settings.appendfsync)
             self._url = await self._server.start()
             self._keepers.append(asyncio.create_task(self._keep_up(self._server), name="embedded store"))
         else:

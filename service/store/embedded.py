@@ -13,7 +13,7 @@ from asyncio.subprocess import Process
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 from urllib.parse import quote
 
 from redis.exceptions import BusyLoadingError, RedisError
@@ -32,6 +32,8 @@ MAX_LOG_BYTES = 2**20  # a longer one is put aside at the next start
 LOG_TAIL_LINES = 3
 LOG_DIR = "appendonlydir"
 
+Appendfsync = Literal["everysec", "always"]
+
 
 class EmbeddedServerError(Exception):
     """The embedded store cannot run; the message is one line for the person who starts the service."""
@@ -44,15 +46,18 @@ class DataDirectoryInUse(EmbeddedServerError):
 class EmbeddedServer:
     """A Valkey server that lives as long as the service.
 
-    What it answered was written before, so the kill of any process loses nothing; the failure of the whole machine can
-    lose about the last second. It runs in a session of its own, so a Ctrl-C reaches the service and not the store: what
-    is still in flight can be committed. ``async with EmbeddedServer(data_dir) as url`` starts and stops it.
+    What it answered was written before, so the kill of any process loses nothing. The failure of the whole machine can
+    lose about the last second, or nothing with ``appendfsync`` ``always``. It runs in a session of its own, so a Ctrl-C
+    reaches the service and not the store: what is still in flight can be committed. ``async with
+    EmbeddedServer(data_dir) as url`` starts and stops it.
 
     Args:
         data_dir: Made if need be. One service at a time.
+        appendfsync: When what was written is forced to disk: every second, or always before it is answered.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, appendfsync: Appendfsync = "everysec") -> None:
+        self._appendfsync = appendfsync
         self._data_dir = data_dir.resolve()
         self._dir = self._data_dir / "store"
         self._lock: IO[str] | None = None
@@ -96,7 +101,8 @@ class EmbeddedServer:
         except BaseException:
             await self.stop()
             raise
-        self._flushing = asyncio.create_task(keep_flushing(self._dir / LOG_DIR))
+        if self._appendfsync == "everysec":
+            self._flushing = asyncio.create_task(keep_flushing(self._dir / LOG_DIR))
         return url
 
     async def restart(self) -> None:
@@ -176,7 +182,7 @@ class EmbeddedServer:
             "save": "",
             "appendonly": "yes",
             "appenddirname": LOG_DIR,
-            "appendfsync": "no",  # see service.store.flusher
+            "appendfsync": "no" if self._appendfsync == "everysec" else "always",  # see service.store.flusher
             "aof-use-rdb-preamble": "yes",
             "aof-load-truncated": "yes",
             "auto-aof-rewrite-percentage": "100",

@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from service.store import BeliefChange, Store, socket_path
-from service.store.embedded import DataDirectoryInUse, EmbeddedServer, EmbeddedServerError
+from service.store.embedded import Appendfsync, DataDirectoryInUse, EmbeddedServer, EmbeddedServerError
 from service.store.flusher import flush
 from service.store.leftover import end_leftover, listening_pid
 
@@ -302,3 +302,21 @@ async def test_an_answer_comes_after_its_write(tmp_path: Path) -> None:
             before, written = written, log.stat().st_size
             assert written > before
             assert b"belief %d" % sequence in log.read_bytes()
+
+
+@pytest.mark.parametrize(("setting", "configured"), [("everysec", "no"), ("always", "always")])
+async def test_the_log_is_forced_to_disk_as_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: Appendfsync, configured: str
+) -> None:
+    """Either the service does it every second, or the server does before each answer."""
+    flushed: list[Path] = []
+    monkeypatch.setattr("service.store.flusher.PERIOD_S", 0.0)
+    monkeypatch.setattr("service.store.flusher.flush", flushed.append)
+    async with EmbeddedServer(tmp_path, setting) as url, connected(url) as store:
+        await commit(store, 1)
+        with redis.Redis.from_url(url) as raw:
+            assert raw.config_get("appendfsync") == {"appendfsync": configured}
+        if setting == "everysec":
+            while not flushed:  # noqa: ASYNC110  nobody is told of it
+                await asyncio.sleep(0)
+    assert bool(flushed) is (setting == "everysec")
