@@ -154,6 +154,11 @@ class ErrorDetail(BaseModel):
     code: str = Field(examples=["sequence_gap"])
     message: str = Field(description="For people.", examples=["stream 'site-7' expects item 17, got 19"])
     request_id: str = Field(description="Also in the `X-Request-ID` header and in the service's log.")
+    retry_after_s: int | None = Field(
+        default=None,
+        description="Seconds after which the same call, or the same item of a request of many, may work; only with "
+        "`overloaded`, `store_unavailable` and `draining`; of a whole request also as `Retry-After`.",
+    )
 
 
 class ErrorReply(BaseModel):

@@ -50,7 +50,10 @@ class ServiceError(Exception):
 
     def to_dict(self, request_id: str) -> dict[str, Any]:
         """The contract's error object."""
-        return {"error": {"code": self.code, "message": self.message, "request_id": request_id, **self.data}}
+        error = {"code": self.code, "message": self.message, "request_id": request_id, **self.data}
+        if self.retry_after_s is not None:
+            error["retry_after_s"] = self.retry_after_s
+        return {"error": error}
 
 
 class UnknownModel(ServiceError):

@@ -42,6 +42,7 @@ def test_errors_are_the_contracts(error: errors.ServiceError, expected: tuple[st
     assert body["request_id"] == "r-1"
     assert body["message"]
     assert ("retry-after" in response.headers) == (response.status_code in {429, 503})
+    assert response.headers.get("retry-after") == (str(body["retry_after_s"]) if "retry_after_s" in body else None)
 
 
 def test_a_message_is_never_long() -> None:

@@ -210,6 +210,12 @@ def test_error_carries_all_that_was_sent() -> None:
     assert (error.expected, error.received, error.data["stream"]) == (5, 9, "s")
 
 
+def test_an_item_says_when_to_come_back() -> None:
+    """One item of many has no header of its own: its error object says after how many seconds it may be sent again."""
+    error = wire.item_error({"code": "overloaded", "message": "full", "request_id": "r", "retry_after_s": 4})
+    assert (error.retry_after_s, error.data) == (4.0, {})
+
+
 def test_every_code_has_its_class() -> None:
     """Each class of the tree is exported, and the one its code leads to."""
     classes = [c for c in vars(stepahead).values() if isinstance(c, type) and issubclass(c, StepaheadError)]

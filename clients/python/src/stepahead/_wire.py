@@ -154,7 +154,9 @@ def item_error(
 ) -> StepaheadError:
     """The contract's error object as an exception."""
     code = data.get("code")
-    known = ("code", "message", "request_id")
+    known = ("code", "message", "request_id", "retry_after_s")
+    if retry_after_s is None and isinstance(asked := data.get("retry_after_s"), int | float):
+        retry_after_s = float(asked)
     return error_class(code, status)(
         str(data.get("message", code)),
         code=code,
