@@ -35,7 +35,9 @@ class Settings(BaseSettings):
         "the last second, or always, so that it loses nothing that was acknowledged.",
     )
     redis_url: SecretStr | None = Field(
-        None, description="External store: redis://, rediss:// or unix://. Without it the service starts its own."
+        None,
+        description="External store, or a server of a cluster: redis://, rediss:// or unix://. Without it the service "
+        "starts its own.",
     )
     instance: str | None = Field(
         None,

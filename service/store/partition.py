@@ -214,7 +214,9 @@ class Partition:
 
     async def _try_to_acquire(self, replaceable: str) -> str | None:
         """Take the lease; the lease of another instance that stands against it, or None."""
-        taken, lease = await self._client.run(scripts.ACQUIRE, [self._keys.lease], [self._instance.name, replaceable])
+        taken, lease = await self._client.run(
+            scripts.ACQUIRE, [self._keys.lease], [self._instance.name, replaceable], patient=True
+        )
         if not taken:
             return str(lease.decode())
         self._lease = lease.decode()

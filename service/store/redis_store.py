@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """Redis 7 or later, or Valkey; one per process, made by :meth:`connect`.
+    """Redis 7 or later, or Valkey, one server or a cluster; one per process, made by :meth:`connect`.
 
     Every method raises ``StoreUnavailable`` if the store did not answer in time, or refused.
     """
@@ -39,7 +39,7 @@ class Store:
     async def connect(
         cls, url: str, *, timeout_s: float, kept_replies: int, instance: str | None = None, lease_s: float = LEASE_S
     ) -> Self:
-        """Connect, and check that the server can do what is asked of it.
+        """Connect, and check that each server can do what is asked of it.
 
         Args:
             url: ``redis://``, ``rediss://`` or ``unix://``.
@@ -50,12 +50,12 @@ class Store:
 
         Raises:
             ValueError: If ``url`` or ``kept_replies`` is malformed.
-            StoreUnavailable: If the server is out of reach or too old.
+            StoreUnavailable: If the store is out of reach, or a server of it too old.
         """
         client = StoreClient(url, timeout_s)
         store = cls(client, kept_replies=kept_replies, instance=instance, lease_s=lease_s)
         try:
-            await store._check_server()
+            await store._check_servers()
         except BaseException:
             await client.close()
             raise
@@ -66,8 +66,8 @@ class Store:
         await self._client.close()
 
     async def ping(self) -> None:
-        """Return if the store answers."""
-        await self._client.read("PING")
+        """Return if the store answers; of a cluster, any of its servers."""
+        await self._client.read("PING", patient=False)
 
     async def models(self) -> dict[str, bytes]:
         """Read the record of every model, by name."""
@@ -111,12 +111,15 @@ class Store:
         """Give access to a partition; it is read-only until it is acquired."""
         return Partition(self._client, self.instance, PartitionKeys(model, shard), kept_replies=self._kept_replies)
 
-    async def _check_server(self) -> None:
-        info = await self._client.read("INFO")
-        version = str(info.get("redis_version", "0"))
-        if int(version.partition(".")[0]) < MIN_REDIS:
-            raise StoreUnavailable(f"the store is Redis {version}; Redis {MIN_REDIS} or later, or Valkey, is needed")
-        if info.get("maxmemory") and info.get("maxmemory_policy") != "noeviction":
+    async def _check_servers(self) -> None:
+        servers = await self._client.info()
+        for info in servers:
+            version = str(info.get("redis_version", "0"))
+            if int(version.partition(".")[0]) < MIN_REDIS:
+                raise StoreUnavailable(
+                    f"the store is Redis {version}; Redis {MIN_REDIS} or later, or Valkey, is needed"
+                )
+        if any(info.get("maxmemory") and info.get("maxmemory_policy") != "noeviction" for info in servers):
             log.warning("the store may evict beliefs when it is full: set its maxmemory-policy to noeviction")
-        if not info.get("aof_enabled"):
+        if not all(info.get("aof_enabled") for info in servers):
             log.warning("the store does not append to a file: what it holds may be lost when it ends")

@@ -269,7 +269,7 @@ async def test_a_full_store_takes_nothing_of_a_commit(owner: Partition, raw: red
     """A store out of memory refuses the whole commit but reads and snapshots, and takes it once there is room."""
     await owner.commit([change()], version=1, redo=b"redo 1", ttl_s=None)
     before = contents(raw)
-    raw.config_set("maxmemory", 1)
+    raw.config_set("maxmemory", 1, target_nodes=redis.RedisCluster.ALL_NODES)
     try:
         with pytest.raises(StoreUnavailable, match="full") as refused:
             await owner.commit([change(sequence=2), change("new")], version=2, redo=b"redo 2", ttl_s=60)
@@ -278,7 +278,7 @@ async def test_a_full_store_takes_nothing_of_a_commit(owner: Partition, raw: red
         assert (await owner.load(["site-7"]))[0] is not None
         await owner.save_weights(1, b"weights 1")
     finally:
-        raw.config_set("maxmemory", 0)
+        raw.config_set("maxmemory", 0, target_nodes=redis.RedisCluster.ALL_NODES)
     await owner.commit([change(sequence=2), change("new")], version=2, redo=b"redo 2", ttl_s=60)
 
 

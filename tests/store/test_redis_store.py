@@ -14,6 +14,7 @@ from service.errors import LeaseLost, StoreUnavailable
 from service.store import BeliefChange, Store
 from service.store.embedded import EmbeddedServer
 from tests.builders import reply_of
+from tests.local_cluster import free_ports
 
 PATIENCE_S = 10.0
 CHANGE = BeliefChange("site-7", 1, b"belief", b"reply")
@@ -88,6 +89,24 @@ async def test_what_the_server_refuses_is_unavailable(store: Store, raw: redis.R
     assert refused.value.message == "the store refused"
 
 
+@pytest.mark.parametrize("server", ["valkey", "redis"], indirect=True)
+async def test_a_single_server_is_reached_by_tcp(store: Store, raw: redis.Redis) -> None:
+    """By host and port the same server is found to be no cluster, and holds the same."""
+    await store.create_model("boiler", b"record")
+    (port,) = free_ports(1)
+    raw.config_set("port", port)
+    by_tcp = await Store.connect(f"redis://127.0.0.1:{port}", timeout_s=5.0, kept_replies=4)
+    try:
+        assert await by_tcp.models() == {"boiler": b"record"}
+        owner = by_tcp.partition("boiler")
+        await owner.acquire()
+        await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
+        assert [stream.belief for stream in await owner.load(["site-7"]) if stream] == [b"belief"]
+    finally:
+        await by_tcp.close()
+        raw.config_set("port", 0)
+
+
 async def test_no_server_at_the_start(tmp_path: Path) -> None:
     """Connecting to a server that is not there fails with a named error."""
     with pytest.raises(StoreUnavailable, match="out of reach"):
@@ -104,7 +123,7 @@ async def test_a_bad_argument_is_named(url: str, kept_replies: int) -> None:
 async def test_the_store_works_again_once_the_server_is_back(tmp_path: Path) -> None:
     """Calls fail with a named error while the server is down, and work by themselves when it is back."""
     server = EmbeddedServer(tmp_path)
-    store = await Store.connect(await server.start(), timeout_s=5.0, kept_replies=4)
+    store = await Store.connect(await server.start(), timeout_s=0.5, kept_replies=4)
     try:
         owner = store.partition("boiler")
         await owner.acquire()
@@ -117,6 +136,25 @@ async def test_the_store_works_again_once_the_server_is_back(tmp_path: Path) -> 
         await server.start()
         await owner.commit([CHANGE], version=0, redo=None, ttl_s=None)
         assert await reply_of(owner, "site-7", 1) == b"reply"
+    finally:
+        await store.close()
+        await server.stop()
+
+
+async def test_a_read_waits_out_a_restart(tmp_path: Path) -> None:
+    """While the server is away for less than the deadline a read takes longer, and does not fail."""
+    server = EmbeddedServer(tmp_path)
+    store = await Store.connect(await server.start(), timeout_s=PATIENCE_S, kept_replies=4)
+    try:
+        owner = store.partition("boiler")
+        await owner.acquire()
+        await server.stop()
+        reading = [asyncio.create_task(store.partition("boiler").load(["a"])), asyncio.create_task(owner.acquire())]
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+        assert not any(task.done() for task in reading)
+        await server.start()
+        await asyncio.gather(*reading)
     finally:
         await store.close()
         await server.stop()
