@@ -106,7 +106,7 @@ class LocalCluster:
         """Start a server that belongs to no cluster yet."""
         for n_tries in range(1, TRIES + 1):
             directory = Path(tempfile.mkdtemp(dir=self._directory)) / "data"
-            self.servers.append(ClusterServer(self._binary, directory, *_free_ports(2), self._options))
+            self.servers.append(ClusterServer(self._binary, directory, *free_ports(2), self._options))
             try:
                 self.servers[-1].start()
                 break
@@ -173,7 +173,8 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(POLL_S)
 
 
-def _free_ports(n: int) -> Iterator[int]:
+def free_ports(n: int) -> Iterator[int]:
+    """Ports that nobody listens on, all different."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
         ports = [each.getsockname()[1] for each in sockets]
