@@ -300,7 +300,7 @@ class Engine:
             if self._in_doubt:
                 await self._recover()
             try:
-                yield Turn(self._learner, self._partition, self._batch_bound)
+                yield Turn(self._learner, self._partition, self._batch_bound, self._population)
             except StoreUnavailable as error:
                 self._in_doubt = True  # the lease may be lost, a change may have been made
                 if isinstance(error, LeaseLost):

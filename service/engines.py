@@ -35,7 +35,7 @@ class Engines:
     ) -> None:
         self._store = store
         self._compute = compute
-        self._reading = reading
+        self.reading = reading
         self._settings = settings
         self._metrics = metrics
         self._open: dict[str, Engine] = {}
@@ -181,7 +181,7 @@ class Engines:
                 partition,
                 lambda: self._spec(model),
                 self._compute,
-                self._reading,
+                self.reading,
                 self._settings,
                 self._metrics,
             )
