@@ -82,12 +82,12 @@ class UnknownSnapshot(ServiceError):
 
 
 class ModelExists(ServiceError):
-    """A model of that name has another spec."""
+    """A model of that name has another spec, or is there where one was to be created."""
 
     code, status = "model_exists", 409
 
-    def __init__(self, model: str) -> None:
-        super().__init__(f"model {model!r} exists with another spec", model=model)
+    def __init__(self, model: str, how: str = "with another spec") -> None:
+        super().__init__(f"model {model!r} exists {how}", model=model)
 
 
 class StreamExists(ServiceError):

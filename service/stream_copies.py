@@ -27,11 +27,7 @@ async def fork(engine: Engine, stream: str, to: str) -> dict[str, Any]:
         StoreUnavailable: If the store did not answer; whether there is a fork is then unknown.
     """
     async with engine.between_batches() as turn:
-        source, target = await turn.partition.load([stream, to])
-        if source is None:
-            raise UnknownStream(engine.model, stream)
-        if target is not None:
-            raise StreamExists(engine.model, to)
+        source = await _load(engine, turn, stream)
         return await create(engine, turn, to, source.belief)
 
 
@@ -51,6 +47,8 @@ async def create(engine: Engine, turn: Turn, stream: str, belief: bytes) -> dict
         StoreUnavailable: If the store did not answer; whether it was created is then unknown.
     """
     spec = turn.learner.spec
+    if await turn.partition.load([stream]) != [None]:
+        raise StreamExists(engine.model, stream)
     await turn.population.require_room(spec)
     summary = await _summarise(engine, turn, stream, StoredStream(belief, 0, 0))
     new = NewStream(stream, summary["sequence"], belief)
