@@ -6,7 +6,6 @@ only for arrays that the file has, whatever its spec claims.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +96,7 @@ def read_model(file: TensorFile, spec: ModelSpec) -> ModelContent:
     except codec.DamagedRecord as error:
         raise InvalidArchive(f"its weights cannot be used: {error.why}") from error
     names = _read_names(file)
-    beliefs = _read_beliefs(file, spec, len(names), [len(known) for known in values])
+    beliefs = _read_beliefs(file, spec, len(names))
     file.finish()
     streams = dict(zip(names, beliefs.encode(), strict=True))
     return ModelContent(encoded, version, streams, dict(zip(names, beliefs.sequence.tolist(), strict=True)))
@@ -123,7 +122,7 @@ def read_stream(file: TensorFile, theirs: ModelSpec, ours: ModelSpec, vocabulary
                 f"it does not fit the model: of field {field.name!r} the model knows other values than the archive, or "
                 "met them in another order"
             )
-    (belief,) = _read_beliefs(file, ours, 1, [len(known) for known in values]).encode()
+    (belief,) = _read_beliefs(file, ours, 1).encode()
     file.finish()
     return belief
 
@@ -203,7 +202,7 @@ def _read_counts(file: TensorFile, spec: ModelSpec) -> tuple[int, list[NDArray[A
     return file.number("counts_rows", MAX_COUNT), arrays
 
 
-def _read_beliefs(file: TensorFile, spec: ModelSpec, n: int, n_known: Sequence[int]) -> Beliefs:
+def _read_beliefs(file: TensorFile, spec: ModelSpec, n: int) -> Beliefs:
     """The beliefs of ``n`` streams."""
     if not n:
         return Beliefs.fresh(spec, 0)
@@ -214,7 +213,7 @@ def _read_beliefs(file: TensorFile, spec: ModelSpec, n: int, n_known: Sequence[i
     for name, part in named_parts(records).items():
         part[...] = file.take(f"beliefs.{name}", part.dtype, part.shape)
     try:
-        check_beliefs(spec, records, n_known)
+        check_beliefs(spec, records)
     except ValueError as error:
         raise InvalidArchive(f"of its beliefs {error}") from error
     return Beliefs(records)

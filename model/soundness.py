@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from model import ngrams, student
 from model.experts.records import LAST_PERIOD
 from model.features import CLIP
-from model.items import NO_TIME
+from model.items import MAX_MAGNITUDE, NO_TIME
 from model.spec import ModelSpec
 
 MAX_COUNT = 2**53 - 1
@@ -20,6 +19,7 @@ MAX_COUNT = 2**53 - 1
 MAX_TIME_US = 2**58
 """Largest time, either way: beyond the year 9999, and a sum of two fits 64 bits."""
 
+_MAX_VALUE = 1e4 * MAX_MAGNITUDE  # of a real field: what stands in for a missing one may lie beyond what was ever seen
 _MAX_MEMORY = 1e9  # of a carried state: a unit grows by about one per item, and products with weights stay finite
 
 _MAY_BE_NAN = {
@@ -40,6 +40,7 @@ _NEVER_NEGATIVE = {
 """Counts, squares and shares: a root is taken of some, and by some is divided."""
 
 _MOST = {
+    **dict.fromkeys(("scale.value", "scale.observed", "scale.level", "origin"), _MAX_VALUE),
     **dict.fromkeys(("window.dense", "newest"), CLIP),
     **dict.fromkeys(("state", "uncorrected", "corrected", "window.start"), _MAX_MEMORY),
 }
@@ -60,7 +61,7 @@ def named_parts(records: np.ndarray, prefix: str = "") -> dict[str, NDArray[Any]
     return found
 
 
-def check_beliefs(spec: ModelSpec, records: np.ndarray, n_known: Sequence[int]) -> None:
+def check_beliefs(spec: ModelSpec, records: np.ndarray) -> None:
     """Return if a learner can take these beliefs, (B,), without harm to itself or to other streams.
 
     It does not tell whether they are what a learner once made; only that every number is one it could meet.
@@ -68,12 +69,11 @@ def check_beliefs(spec: ModelSpec, records: np.ndarray, n_known: Sequence[int]) 
     Args:
         spec: Of the beliefs' layout.
         records: Of streams that have had an item.
-        n_known: Values that the vocabulary knows per category field, (C,).
 
     Raises:
         ValueError: If one of them cannot be taken; names the part.
     """
-    parts, whole = named_parts(records), _whole_bounds(spec, n_known)
+    parts, whole = named_parts(records), _whole_bounds(spec)
     for name, part in parts.items():
         if part.dtype.kind == "f":
             _check_real(name, part)
@@ -84,16 +84,17 @@ def check_beliefs(spec: ModelSpec, records: np.ndarray, n_known: Sequence[int]) 
             _check_whole(name, part, *whole.get(name, (np.int64(0), np.int64(MAX_COUNT))))
 
 
-def _whole_bounds(spec: ModelSpec, n_known: Sequence[int]) -> dict[str, tuple[Any, Any]]:
+def _whole_bounds(spec: ModelSpec) -> dict[str, tuple[Any, Any]]:
     """Least and largest value of parts that are whole numbers; fields come last in their shapes."""
     last_slot = np.array([field.n_slots - 1 for field in spec.categories], np.int64)
+    most_known = np.array([field.capacity or field.n_slots for field in spec.categories], np.int64)
     return {
         "sequence": (1, MAX_COUNT),
         "interval_us": (0, 2 * MAX_TIME_US),
         "drift.fields.drifting": (0, 1),
         "experts.periods": (0, LAST_PERIOD),
         "ngrams.tokens": (ngrams.BEGIN, last_slot[:, None]),
-        "n_known": (0, np.array(n_known, np.int64)),
+        "n_known": (0, most_known),
         "last_slots": (-1, last_slot),
         "window.slots": (-1, last_slot),
     }

@@ -93,7 +93,7 @@ async def list_snapshots(engine: Engine, stream: str) -> list[dict[str, Any]]:
     """
     async with engine.between_batches() as turn:
         await _load(engine, turn, stream)
-        kept = await turn.partition.copies.snapshots(stream)
+    kept = await turn.partition.copies.snapshots(stream)  # they do not change with items
     return [describe(snapshot, data) for snapshot, data in kept.items()]
 
 
