@@ -25,6 +25,7 @@ class Kind(IntEnum):
     BELIEF = 1
     WEIGHTS = 2
     REDO = 3
+    STREAM_SNAPSHOT = 5
 
 
 class DamagedRecord(ValueError):

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from service import __version__
-from service.api import failures, health, models, observations, streams
+from service.api import archives, failures, health, models, observations, stream_snapshots, streams
 from service.api.middleware import ApiKeys, BodyLimit, RequestContext
 from service.compute import ComputeThread
 from service.engines import Engines
@@ -55,10 +55,15 @@ def create_app(settings: Settings) -> FastAPI:
         title="stepahead", version=__version__, description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False
     )
     app.state.settings, app.state.metrics = settings, metrics
-    for part in (models, observations, streams, health):
+    for part in (models, observations, streams, stream_snapshots, archives, health):
         app.include_router(part.router)
     failures.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, metrics=metrics)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=settings.max_body_bytes,
+        max_archive_bytes=settings.max_archive_bytes,
+        metrics=metrics,
+    )
     app.add_middleware(ApiKeys, keys=settings.keys, metrics=metrics)
     app.add_middleware(RequestContext, metrics=metrics)  # added last: it is the outermost
     return app

@@ -199,8 +199,12 @@ class StreamSummary(BaseModel):
     items: int = Field(description="How many were applied.")
     weights_version: int = Field(description="Weight updates that had gone into its pending prediction.")
     drift: StreamDrift
-    created_at: str = Field(description="When its first item was applied.", examples=["2026-01-01T10:00:00Z"])
-    updated_at: str = Field(description="When its last item was applied.", examples=["2026-01-01T10:05:00Z"])
+    created_at: str = Field(
+        description="When its first item was applied, or it was forked or imported.", examples=["2026-01-01T10:00:00Z"]
+    )
+    updated_at: str = Field(
+        description="When its last item was applied, or it was last restored.", examples=["2026-01-01T10:05:00Z"]
+    )
 
 
 class Streams(BaseModel):
@@ -208,6 +212,22 @@ class Streams(BaseModel):
 
     streams: list[StreamSummary]
     cursor: str | None = Field(description="Where the next page begins; `null` at the end.")
+
+
+class StreamSnapshotInfo(BaseModel):
+    """A snapshot of a stream; of a damaged one only `id` and `bytes` are known."""
+
+    id: str = Field(description="Rises from snapshot to snapshot.", examples=["1"])
+    name: str | None = Field(description="As it was given; `null` for none.", examples=["before the outage"])
+    sequence: int | None = Field(description="Of the last item that it had seen.")
+    created_at: str | None = Field(examples=["2026-01-01T10:00:00Z"])
+    bytes: int = Field(description="What it takes in the store.")
+
+
+class StreamSnapshots(BaseModel):
+    """A stream's snapshots, the newest first."""
+
+    snapshots: list[StreamSnapshotInfo]
 
 
 class Forecasts(BaseModel):

@@ -303,7 +303,7 @@ class Engine:
                 raise self._refusal.with_traceback(None)
             await self._owner.ensure()
             async with self._owner.owning():
-                yield Turn(self._owner.learner, self._partition, self._batch_bound)
+                yield Turn(self._owner.learner, self._partition, self._batch_bound, self._population)
 
     def _observe(self, learned: list[Entry]) -> None:
         now_s = time.perf_counter()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from weakref import WeakValueDictionary
 
 from model.spec import ModelSpec
 from service.compute import ComputeThread
 from service.engine import Engine
-from service.errors import Draining, ModelExists, UnknownModel
+from service.errors import Draining, ModelExists, StoreUnavailable, UnknownModel
 from service.metrics import Metrics
 from service.model_record import ModelRecord
 from service.settings import Settings
-from service.store import Store
+from service.store import Partition, Store
 
 log = logging.getLogger("stepahead")
 
@@ -35,7 +36,7 @@ class Engines:
     ) -> None:
         self._store = store
         self._compute = compute
-        self._reading = reading
+        self.reading = reading
         self._settings = settings
         self._metrics = metrics
         self._open: dict[str, Engine] = {}
@@ -71,13 +72,46 @@ class Engines:
         self._refuse_if_draining()
         async with self._lock(model):
             record = ModelRecord.new(spec)
-            there = await self._store.create_model(model, record.encode())
+            there = await self._claim(model, record)
         if there is None:
             return record, True
-        record = ModelRecord.decode(there)
-        if not record.is_of(spec):
+        if not there.is_of(spec):
             raise ModelExists(model)
-        return record, False
+        return there, False
+
+    async def create_filled(
+        self, model: str, spec: ModelSpec, fill: Callable[[Partition], Awaitable[None]]
+    ) -> ModelRecord:
+        """Keep a new model that has learned already; until all of it is kept there is no such model.
+
+        A failure at any point leaves no model. What it may leave in the store is marked as unfinished: it is nobody's
+        to use, and goes once a model of that name is deleted or created.
+
+        Args:
+            model: Its name.
+            spec: Its spec.
+            fill: Writes weights and streams to the model's partition, which is owned and empty.
+
+        Raises:
+            ModelExists: If there is a model of that name.
+            StoreUnavailable: If the store did not answer.
+        """
+        self._refuse_if_draining()
+        async with self._lock(model):
+            record = ModelRecord.new(spec)
+            if await self._claim(model, record.unfinished()) is not None:
+                raise ModelExists(model, "already")
+            await self._close(model)  # one that another service deleted
+            partition = self._store.partition(model)
+            try:
+                await partition.acquire()
+                await fill(partition)
+                await self._store.replace_model(model, record.encode())
+            except BaseException:
+                with suppress(StoreUnavailable):
+                    await self._store.delete_model(model)
+                raise
+        return record
 
     async def change(self, model: str, change: Callable[[ModelSpec], ModelSpec]) -> ModelRecord:
         """Give a running model another spec, from its next item on.
@@ -105,11 +139,7 @@ class Engines:
             StoreUnavailable: If the store did not answer; the model may then be partly deleted, and can be again.
         """
         async with self._lock(model):
-            engine = self._open.pop(model, None)
-            if engine is not None:
-                await engine.close(UnknownModel(model))
-                self._metrics.forget(model)
-                self._metrics.models.set(len(self._open))
+            await self._close(model)
             if not await self._store.delete_model(model):
                 raise UnknownModel(model)
 
@@ -121,13 +151,15 @@ class Engines:
             StoreUnavailable: If the store did not answer.
         """
         data = await self._store.model(model)
-        if data is None:
+        record = None if data is None else ModelRecord.decode(data)
+        if record is None or record.importing:
             raise UnknownModel(model)
-        return ModelRecord.decode(data)
+        return record
 
     async def records(self) -> dict[str, ModelRecord]:
         """All models, in the order of their names."""
-        return {name: ModelRecord.decode(data) for name, data in sorted((await self._store.models()).items())}
+        records = {name: ModelRecord.decode(data) for name, data in sorted((await self._store.models()).items())}
+        return {name: record for name, record in records.items() if not record.importing}
 
     async def count_streams(self, model: str) -> int:
         """Streams of a model, those included that have just expired."""
@@ -181,7 +213,7 @@ class Engines:
                 partition,
                 lambda: self._spec(model),
                 self._compute,
-                self._reading,
+                self.reading,
                 self._settings,
                 self._metrics,
             )
@@ -192,6 +224,22 @@ class Engines:
                 await engine.drain()
                 raise Draining
         return engine
+
+    async def _claim(self, model: str, record: ModelRecord) -> ModelRecord | None:
+        """Keep a new model's record, or return that of the model that is there; to be called under its lock."""
+        there = await self._store.create_model(model, record.encode())
+        if there is not None and ModelRecord.decode(there).importing:  # left by a process that ended: we have the lock
+            await self._store.delete_model(model)
+            there = await self._store.create_model(model, record.encode())
+        return None if there is None else ModelRecord.decode(there)
+
+    async def _close(self, model: str) -> None:
+        """Close the model's engine, if it is open; what waits is answered ``unknown_model``."""
+        engine = self._open.pop(model, None)
+        if engine is not None:
+            await engine.close(UnknownModel(model))
+            self._metrics.forget(model)
+            self._metrics.models.set(len(self._open))
 
     async def _spec(self, model: str) -> ModelSpec:
         return (await self.record(model)).spec

@@ -2,9 +2,11 @@
 
 ServiceError
 ├── UnknownModel, UnknownStream            404
-├── ModelExists                            409
+├── UnknownSnapshot                        404
+├── ModelExists, StreamExists              409
 ├── SequenceGap, SequenceStale             409
 ├── InvalidItem, InvalidSpec               422
+├── InvalidArchive, ArchiveTooLarge        422
 ├── InvalidRequest                         422   a path, query or envelope that fits no call
 ├── NotFound                               404   no call has this path
 ├── MethodNotAllowed                       405
@@ -74,13 +76,31 @@ class UnknownStream(ServiceError):
         super().__init__(f"model {brief(model)!r} has no stream {brief(stream)!r}", model=model, stream=stream)
 
 
+class UnknownSnapshot(ServiceError):
+    """No snapshot of that id is kept."""
+
+    code, status = "unknown_snapshot", 404
+
+    def __init__(self, snapshot: str) -> None:
+        super().__init__(f"no snapshot {brief(snapshot)!r}", snapshot=brief(snapshot))
+
+
 class ModelExists(ServiceError):
-    """A model of that name has another spec."""
+    """A model of that name has another spec, or is there where one was to be created."""
 
     code, status = "model_exists", 409
 
-    def __init__(self, model: str) -> None:
-        super().__init__(f"model {model!r} exists with another spec", model=model)
+    def __init__(self, model: str, how: str = "with another spec") -> None:
+        super().__init__(f"model {model!r} exists {how}", model=model)
+
+
+class StreamExists(ServiceError):
+    """The model has a stream of that name already."""
+
+    code, status = "stream_exists", 409
+
+    def __init__(self, model: str, stream: str) -> None:
+        super().__init__(f"model {model!r} has a stream {brief(stream)!r} already", model=model, stream=brief(stream))
 
 
 class SequenceGap(ServiceError):
@@ -118,6 +138,25 @@ class InvalidSpec(ServiceError):
     """The model spec is malformed or out of bounds."""
 
     code, status = "invalid_spec", 422
+
+
+class InvalidArchive(ServiceError):
+    """The bytes are no archive, or one that does not fit; nothing was changed."""
+
+    code, status = "invalid_archive", 422
+
+
+class ArchiveTooLarge(ServiceError):
+    """An archive of all that was asked for would be over the limit."""
+
+    code, status = "archive_too_large", 422
+
+    def __init__(self, n_bytes: int, max_archive_bytes: int) -> None:
+        super().__init__(
+            f"the archive would take some {n_bytes} bytes, at most {max_archive_bytes} may be: leave the streams out, "
+            "export them one by one, or raise max_archive_bytes",
+            max_archive_bytes=max_archive_bytes,
+        )
 
 
 class InvalidRequest(ServiceError):

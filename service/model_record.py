@@ -19,11 +19,13 @@ class ModelRecord:
         spec: As it is now.
         created_spec: As it was created.
         created_us: When; microseconds since 1970 UTC.
+        importing: Whether what it has learned is still being written: until then there is no such model for anybody.
     """
 
     spec: ModelSpec
     created_spec: ModelSpec
     created_us: int
+    importing: bool = False
 
     @classmethod
     def new(cls, spec: ModelSpec) -> Self:
@@ -33,6 +35,10 @@ class ModelRecord:
     def with_spec(self, spec: ModelSpec) -> Self:
         """The same model under another spec."""
         return replace(self, spec=spec)
+
+    def unfinished(self) -> Self:
+        """The same model while it is being imported."""
+        return replace(self, importing=True)
 
     def is_of(self, spec: ModelSpec) -> bool:
         """Whether to create a model of ``spec`` would give this one: by the spec it was created with, or has now."""
@@ -45,6 +51,7 @@ class ModelRecord:
                 "spec": self.spec.to_dict(),
                 "created_spec": self.created_spec.to_dict(),
                 "created_us": self.created_us,
+                "importing": self.importing,
             }
         )
 
@@ -57,4 +64,4 @@ class ModelRecord:
         """
         record = orjson.loads(data)
         spec, created_spec = (ModelSpec.from_dict(record[name]) for name in ("spec", "created_spec"))
-        return cls(spec, created_spec, record["created_us"])
+        return cls(spec, created_spec, record["created_us"], record.get("importing", False))

@@ -38,11 +38,18 @@ class Population:
         refused = {id(entry) for entry in new[await self._room(len(new), spec.max_streams) :]} if new else set()
         for entry in new:
             if id(entry) in refused:
-                entry.resolve(
-                    Overloaded(f"the model holds its {spec.max_streams} streams", max_streams=spec.max_streams)
-                )
+                entry.resolve(_full(spec.max_streams))
         kept = [(e, s) for e, s in zip(batch, stored, strict=True) if id(e) not in refused]
         return [e for e, _ in kept], [s for _, s in kept]
+
+    async def require_room(self, spec: ModelSpec) -> None:
+        """Return if there is room for a new stream.
+
+        Raises:
+            Overloaded: If the model holds ``max_streams``.
+        """
+        if spec.max_streams is not None and not await self._room(1, spec.max_streams):
+            raise _full(spec.max_streams)
 
     async def sweep(self, spec: ModelSpec) -> None:
         """Now and then forget the expired streams of a model whose streams expire."""
@@ -62,3 +69,7 @@ class Population:
             return 0
         self._swept_s = now
         return await self._partition.forget_expired()
+
+
+def _full(max_streams: int) -> Overloaded:
+    return Overloaded(f"the model holds its {max_streams} streams", max_streams=max_streams)

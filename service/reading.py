@@ -38,7 +38,7 @@ class Reader:
         self._model = model
         self._partition = partition
         self._between_batches = between_batches
-        self._compute = compute
+        self.compute = compute
 
     async def read(self, stream: str, look: Look[T]) -> T:
         """Look at one stream; changes nothing.
@@ -81,4 +81,4 @@ class Reader:
             stored = await self._partition.load(streams[: turn.max_beliefs])
             as_it_is = copy(turn.learner)  # the batches to come adopt their weights into the other one
         present = [(name, s) for name, s in zip(streams, stored, strict=False) if s is not None]
-        return await self._compute.run(look_at, look, as_it_is, present), len(stored)
+        return await self.compute.run(look_at, look, as_it_is, present), len(stored)

@@ -25,12 +25,20 @@ from service.errors import brief
 from service.json_body import Unreadable
 
 MAX_STREAM_LENGTH = 256
+MAX_SNAPSHOT_NAME = 256
 MAX_SEQUENCE = 2**63 - 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _check_stream(name: str) -> str:
+def check_stream_name(name: str) -> str:
+    """Return ``name`` if it can name a stream.
+
+    Raises:
+        ValueError: If it is not printable text without ``/``, or too long.
+    """
+    if not 1 <= len(name) <= MAX_STREAM_LENGTH:
+        raise ValueError(f"a stream's name takes 1 to {MAX_STREAM_LENGTH} characters")
     if not name.isprintable() or "/" in name or name in {".", ".."}:
         raise ValueError("a stream's name is printable text without '/', and neither '.' nor '..'")
     if "\ufffd" in name:  # what stands for bytes that are not UTF-8: two such names would be one stream
@@ -66,7 +74,7 @@ StreamId = Annotated[
         description="A stream's name: printable text without `/`.",
         examples=["site-7"],
     ),
-    AfterValidator(_check_stream),
+    AfterValidator(check_stream_name),
 ]
 TimestampUs = Annotated[
     int | None,
@@ -192,6 +200,20 @@ class ModelPatchIn(Wire):
         if self.quantiles is not None:
             given["quantiles"] = tuple(self.quantiles)
         return replace(spec, **given)
+
+
+class ForkIn(Wire):
+    """Which stream a fork becomes."""
+
+    to: StreamId
+
+
+class SnapshotIn(Wire):
+    """What to call a snapshot."""
+
+    name: str | None = Field(
+        None, min_length=1, max_length=MAX_SNAPSHOT_NAME, description="For people.", examples=["before the outage"]
+    )
 
 
 class ObservationIn(Wire):

@@ -1,6 +1,7 @@
 """Counts beside the network: what followed the last values of a category before, in whichever stream of the model."""
 
 from model.ngrams.counts import Counts
+from model.ngrams.lookup import BEGIN
 from model.ngrams.mix import (
     EXPERTS,
     Judged,
@@ -16,6 +17,7 @@ from model.ngrams.mix import (
 )
 
 __all__ = [
+    "BEGIN",
     "EXPERTS",
     "Counts",
     "Judged",

@@ -27,6 +27,10 @@ _MIN_ROWS = 1 << 6
 _FILLED = 0.5  # of the rows, before their number is doubled
 _START = (0.75, 0.9, 0.1)  # discounts of single and larger counts, concentration
 _ARRAYS = ("rows", "singles", "state", "smoothing", "squares", "exponents", "curvature", "weights")
+ENCODED = (*_ARRAYS[1:], "places", "rows")
+"""What the arrays of :meth:`Counts.encode` are, in order: parts of :class:`Counts`, then places and content of the rows
+in use."""
+
 _LESSON = ("tokens", "observed", "named", "n_known", "kinds", "slopes", "likelihood")
 _START_EXPONENTS = (0.4, 0.6)  # of network and counts
 

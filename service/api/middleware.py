@@ -20,6 +20,7 @@ log = logging.getLogger("stepahead")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+_ARCHIVE = re.compile(r"/v1/models/[^/]+(/streams/[^/]+)?/archive")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:/+=-]{1,128}")
 
 
@@ -95,11 +96,15 @@ class ApiKeys:
 
 
 class BodyLimit:
-    """Refuses bodies over a limit: by their declared length before they are read, else once they are over it."""
+    """Refuses bodies over a limit: by their declared length before they are read, else once they are over it.
 
-    def __init__(self, app: ASGIApp, max_bytes: int, metrics: Metrics) -> None:
+    Archives have a limit of their own.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_archive_bytes: int, metrics: Metrics) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._max_archive_bytes = max_archive_bytes
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,8 +113,10 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._max_bytes:
-            await self._refuse(scope, receive, send)
+        is_archive = scope["method"] == "PUT" and _ARCHIVE.fullmatch(scope["path"])
+        max_bytes = self._max_archive_bytes if is_archive else self._max_bytes
+        if declared.isdecimal() and int(declared) > max_bytes:
+            await self._refuse(max_bytes, scope, receive, send)
             return
         received_bytes, over, responding = 0, False, False
 
@@ -117,7 +124,7 @@ class BodyLimit:
             nonlocal received_bytes, over
             message = await receive()
             received_bytes += len(message.get("body", b""))
-            over = over or (received_bytes > self._max_bytes and not responding)
+            over = over or (received_bytes > max_bytes and not responding)
             return {"type": "http.disconnect"} if over else message
 
         async def send_unless_over(message: Message) -> None:
@@ -132,9 +139,9 @@ class BodyLimit:
             if not over:
                 raise
         if over:
-            await self._refuse(scope, receive, send)
+            await self._refuse(max_bytes, scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = BodyTooLarge(self._max_bytes)
+    async def _refuse(self, max_bytes: int, scope: Scope, receive: Receive, send: Send) -> None:
+        error = BodyTooLarge(max_bytes)
         self._metrics.count_errors([error])
         await respond(error, scope["state"]["request_id"])(scope, receive, send)

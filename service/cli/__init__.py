@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
 from service import __version__
 
-COMMANDS = ("serve", "evaluate", "replay")
+COMMANDS = ("serve", "evaluate", "replay", "export", "import")
 
 
 class Commands(click.Group):
@@ -22,7 +23,8 @@ class Commands(click.Group):
         """The command; ``None`` if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"service.cli.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(import_module(f"service.cli.{name}"), name)
         return command
 
 

@@ -18,9 +18,8 @@ from service.cli.options import table_options
 from service.cli.progress import rows_progress
 from service.cli.table import Row, Table, read_table
 from service.cli.tally import RealMeasures, Tally, Values
+from service.cli.transfer import DEFAULT_URL
 from stepahead import Client, InvalidItem, Model, SequenceError, StepaheadError, UnknownModel
-
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 @click.command()

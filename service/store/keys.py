@@ -9,7 +9,8 @@ stepahead:instance:NAME    string  sign of life of an instance of the service; e
 {model:shard}:weights      hash    ``snapshot`` and its ``version``; ``last``: version of the last commit
 {model:shard}:redo         stream  id ``<version>-0``, field ``record``: the redo records after the snapshot
 {model:shard}:streams      zset    name of every stream, all with score 0, so in the order of their bytes
-{model:shard}:stream:NAME  hash    ``belief``, ``seq``, ``created``, ``updated``, replies ``r0``, ``r1``, …
+{model:shard}:stream:NAME  hash    ``belief``, ``seq``, ``created``, ``updated``, replies ``r0``, ``r1``, …;
+                                   ``snapshots``: how many it ever had, ``snapshot:1``, … those kept
 =========================  ======  =================================================================
 
 All keys of a partition share the hash tag in braces and so, on Redis Cluster, one slot.

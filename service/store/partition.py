@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from model.spec import MAX_TTL_S
 from service.errors import LeaseLost, StoreUnavailable, TakenOver
 from service.store import scripts
 from service.store.client import Argument, StoreClient
 from service.store.instance import Instance
 from service.store.keys import PartitionKeys
-from service.store.records import BeliefChange, KeptReply, StoredStream, decode_reply, encode_reply, reply_field
+from service.store.records import (
+    BeliefChange,
+    KeptReply,
+    StoredStream,
+    decode_reply,
+    encode_reply,
+    milliseconds,
+    reply_field,
+)
 from service.store.scripts import Script
+from service.store.stream_copies import StreamCopies
 
 CHUNK = 500  # streams that one script removes: a bound on how long it holds up the store
 REDO_PAGE = 64  # redo records that one read returns
@@ -34,6 +42,7 @@ class Partition:
         self._keys = keys
         self._kept_replies = kept_replies
         self._lease = ""  # of no owner
+        self.copies = StreamCopies(client, keys, self._run_fenced)
 
     async def acquire(self, *, by_force: bool = False) -> None:
         """Take the lease; from now on nobody else can write, and no write of the past can still arrive.
@@ -112,14 +121,12 @@ class Partition:
                 written.
             StoreUnavailable: If the store did not answer in time, or refused; the outcome is then unknown.
         """
-        if ttl_s is not None and not 0 <= ttl_s <= MAX_TTL_S:
-            raise ValueError(f"ttl_s: 0 to {MAX_TTL_S} seconds, got {ttl_s:g}")
         keys = self._keys
         args: list[Argument] = [
             version,
             0 if redo is None else 1,
             redo or b"",
-            0 if ttl_s is None else max(1, round(ttl_s * 1000)),
+            milliseconds(ttl_s),
         ]
         for change in changes:
             args += (

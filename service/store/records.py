@@ -1,4 +1,4 @@
-"""What goes into the store and comes out of it, and the ring of replies kept for resends.
+"""What goes into the store and comes out of it, the ring of replies kept for resends, and a stream's snapshots.
 
 A stream keeps its last ``kept_replies`` replies in as many fields of its hash, the reply to sequence n in field
 ``r{n % kept_replies}``. Each value begins with its sequence, so that a field that still holds an older reply, or one
@@ -9,8 +9,15 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from model import codec
+from model.spec import MAX_TTL_S
 
 _SEQUENCE = struct.Struct("<q")
+_SNAPSHOT = "snapshot:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,81 @@ class KeptReply:
 
     applied: int
     reply: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewStream:
+    """A stream that begins with a belief instead of a first item.
+
+    Args:
+        stream: The stream's name.
+        sequence: That the belief is at.
+        belief: As :class:`StoredStream` holds it.
+    """
+
+    stream: str
+    sequence: int
+    belief: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSnapshot:
+    """What a stream was at some item, kept to go back to.
+
+    Args:
+        name: That its maker gave it; ``None`` for none.
+        sequence: Of the last item that the belief had seen.
+        created_us: When it was made; microseconds since 1970.
+        belief: As :class:`StoredStream` holds it.
+    """
+
+    name: str | None
+    sequence: int
+    created_us: int
+    belief: bytes
+
+    def encode(self) -> bytes:
+        """A record with a checksum; :meth:`decode` is its inverse."""
+        meta = {"name": self.name, "sequence": self.sequence, "created_us": self.created_us}
+        return codec.pack_arrays(codec.Kind.STREAM_SNAPSHOT, meta, [np.frombuffer(self.belief, np.uint8)])
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read :meth:`encode`'s bytes.
+
+        Raises:
+            DamagedRecord: If they are not such a record.
+        """
+        meta, belief = codec.unpack_arrays(codec.Kind.STREAM_SNAPSHOT, data)
+        return cls(meta["name"], meta["sequence"], meta["created_us"], bytes(belief))
+
+
+def snapshot_field(snapshot: str) -> str:
+    """Name the hash field that holds the snapshot of this id."""
+    return _SNAPSHOT + snapshot
+
+
+def snapshot_id(field: str) -> str | None:
+    """The id of the snapshot in this hash field; None if it holds something else."""
+    return field.removeprefix(_SNAPSHOT) if field.startswith(_SNAPSHOT) else None
+
+
+def encode_sequence(sequence: int) -> bytes:
+    """The sequence as a kept reply begins with it."""
+    return _SEQUENCE.pack(sequence)
+
+
+def milliseconds(ttl_s: float | None) -> int:
+    """A time to live as the scripts take it, 0 for never.
+
+    Raises:
+        ValueError: If it is below 0 or over ``MAX_TTL_S``.
+    """
+    if ttl_s is None:
+        return 0
+    if not 0 <= ttl_s <= MAX_TTL_S:
+        raise ValueError(f"ttl_s: 0 to {MAX_TTL_S} seconds, got {ttl_s:g}")
+    return max(1, round(ttl_s * 1000))
 
 
 def reply_field(sequence: int, kept_replies: int) -> str:

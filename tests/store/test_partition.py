@@ -12,7 +12,7 @@ import redis
 
 from model.spec import MAX_TTL_S
 from service.errors import LeaseLost, StoreUnavailable
-from service.store import BeliefChange, Partition, Store, partition
+from service.store import BeliefChange, Partition, Store, partition, records
 from service.store.client import Argument
 from service.store.keys import PartitionKeys
 from service.store.records import KeptReply
@@ -154,7 +154,7 @@ async def test_a_time_to_live_out_of_bounds_writes_nothing(
     with pytest.raises(ValueError, match="ttl_s"):
         await owner.commit([change(sequence=2)], **following)
     if math.isfinite(ttl_s) and ttl_s > 0:
-        monkeypatch.setattr(partition, "MAX_TTL_S", math.inf)
+        monkeypatch.setattr(records, "MAX_TTL_S", math.inf)
         with pytest.raises(StoreUnavailable, match="refused"):
             await owner.commit([change(sequence=2)], **following)
     assert contents(raw) == before
