@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from service import __version__
-from service.api import failures, health, models, observations, streams
-from service.api.middleware import ApiKeys, BodyLimit, RequestContext
+from service.api import failures, health, models, observations, openapi, streams
+from service.api.middleware import OPEN_PATHS, ApiKeys, BodyLimit, RequestContext
 from service.compute import ComputeThread
 from service.engines import Engines
 from service.metrics import Metrics
@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     for part in (models, observations, streams, health):
         app.include_router(part.router)
     failures.install(app)
+    openapi.install(app, OPEN_PATHS, settings)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, metrics=metrics)
     app.add_middleware(ApiKeys, keys=settings.keys, metrics=metrics)
     app.add_middleware(RequestContext, metrics=metrics)  # added last: it is the outermost

@@ -1,0 +1,84 @@
+"""The application on an event loop of its own, so that code without one can call it in process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.settings import Settings
+
+ANSWER_S = 30.0
+"""Longest that a request may take, far more than any needs; one that takes longer hangs."""
+
+Message = MutableMapping[str, Any]
+
+
+class Hosted:
+    """An ASGI application that may be called from any loop; each request runs on the loop that the real one lives on.
+
+    A request's body is read whole before, its reply is sent whole after; so it can be bounded in time.
+    """
+
+    def __init__(self, app: FastAPI, loop: asyncio.AbstractEventLoop) -> None:
+        self.app = app
+        self._loop = loop
+
+    def call(self, made: Awaitable[Any]) -> Any:
+        """Run a coroutine on the application's loop, from another thread, and wait for what it returns."""
+        return asyncio.run_coroutine_threadsafe(_bounded(made), self._loop).result()
+
+    async def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        """Answer one request; the lifespan is not the caller's."""
+        if scope["type"] == "lifespan":
+            raise RuntimeError("the lifespan is entered already")
+        received, sent = [await receive()], []
+        while received[-1].get("more_body"):
+            received.append(await receive())
+        received.append({"type": "http.disconnect"})
+        waiting = iter(received)
+
+        async def replay() -> Message:
+            return next(waiting)
+
+        async def keep(message: Message) -> None:
+            sent.append(message)
+
+        answered = asyncio.run_coroutine_threadsafe(_bounded(self.app(scope, replay, keep)), self._loop)
+        await asyncio.wrap_future(answered)
+        for message in sent:
+            await send(message)
+
+
+async def _bounded(made: Awaitable[Any]) -> Any:
+    async with asyncio.timeout(ANSWER_S):
+        return await made
+
+
+@contextmanager
+def hosted(**settings: Any) -> Iterator[Hosted]:
+    """Run the application with these settings in a thread; at the end it has drained."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever, name="hosted")
+    thread.start()
+    app = create_app(Settings(**settings))
+    lifespan = app.router.lifespan_context(app)
+    host = Hosted(app, loop)
+    try:
+        host.call(lifespan.__aenter__())
+        yield host
+        host.call(lifespan.__aexit__(None, None, None))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
