@@ -70,11 +70,11 @@ class Outcome:
         return self.requests.total()
 
 
-def config(examples: int, **project: Any) -> SchemathesisConfig:
-    """The run's configuration: the same requests each time."""
+def config(examples: int, *, seed: int = SEED, **project: Any) -> SchemathesisConfig:
+    """The run's configuration: under one seed the same requests each time."""
     return SchemathesisConfig.from_dict(
         {
-            "seed": SEED,
+            "seed": seed,
             "request-timeout": ANSWER_S,
             "continue-on-failure": True,
             "generation": {"max-examples": examples, "deterministic": True, "no-shrink": True, "database": "none"},
@@ -97,14 +97,14 @@ def config(examples: int, **project: Any) -> SchemathesisConfig:
     )
 
 
-def in_process(app: Hosted, config: SchemathesisConfig) -> BaseSchema:
+def in_process(app: Hosted, config: SchemathesisConfig, **headers: str) -> BaseSchema:
     """The document of an application in this process."""
-    return from_asgi("/openapi.json", app, config=config)
+    return from_asgi("/openapi.json", app, config=config, headers=headers)
 
 
-def over_sockets(url: str, config: SchemathesisConfig, **headers: str) -> BaseSchema:
+def over_sockets(url: str, config: SchemathesisConfig) -> BaseSchema:
     """The document of a server."""
-    return from_url(f"{url}/openapi.json", config=config, headers=headers)
+    return from_url(f"{url}/openapi.json", config=config)
 
 
 def run(schema: BaseSchema, make_model: Callable[[], None]) -> Outcome:
