@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.settings import Settings
 
-ANSWER_S = 30.0
+ANSWER_S = 60.0
 """Longest that a request may take, far more than any needs; one that takes longer hangs."""
 
 Message = MutableMapping[str, Any]
