@@ -14,7 +14,7 @@ from service.app import create_app
 from service.settings import Settings
 
 ANSWER_S = 60.0
-"""Longest that a request may take, far more than any needs; one that takes longer hangs."""
+"""Longest wait for a reply or its next piece, far more than any needs; one that takes longer hangs."""
 
 Message = MutableMapping[str, Any]
 
@@ -22,7 +22,7 @@ Message = MutableMapping[str, Any]
 class Hosted:
     """An ASGI application that may be called from any loop; each request runs on the loop that the real one lives on.
 
-    A request's body is read whole before, its reply is sent whole after; so it can be bounded in time.
+    A request's body is read whole before. A reply is passed on piece by piece, and each may take ``ANSWER_S``.
     """
 
     def __init__(self, app: FastAPI, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,22 +42,33 @@ class Hosted:
         """Answer one request; the lifespan is not the caller's."""
         if scope["type"] == "lifespan":
             raise RuntimeError("the lifespan is entered already")
-        received, sent = [await receive()], []
+        received = [await receive()]
         while received[-1].get("more_body"):
             received.append(await receive())
-        received.append({"type": "http.disconnect"})
-        waiting = iter(received)
+        waiting, here = iter(received), asyncio.get_running_loop()
+        sent: asyncio.Queue[Message | None] = asyncio.Queue()
 
         async def replay() -> Message:
-            return next(waiting)
+            for message in waiting:
+                return message
+            return await asyncio.Future()  # the caller stays until the reply has ended, or goes without a word
 
-        async def keep(message: Message) -> None:
-            sent.append(message)
+        async def forward(message: Message | None) -> None:
+            here.call_soon_threadsafe(sent.put_nowait, message)
 
-        answered = asyncio.run_coroutine_threadsafe(_bounded(self.app(scope, replay, keep)), self._loop)
-        await asyncio.wrap_future(answered)
-        for message in sent:
-            await send(message)
+        async def answer() -> None:
+            try:
+                await self.app(scope, replay, forward)
+            finally:
+                await forward(None)
+
+        answered = asyncio.run_coroutine_threadsafe(answer(), self._loop)
+        try:
+            while (message := await asyncio.wait_for(sent.get(), ANSWER_S)) is not None:
+                await send(message)
+            await asyncio.wrap_future(answered)
+        finally:
+            answered.cancel()
 
 
 async def _bounded(made: Awaitable[Any]) -> Any:

@@ -206,7 +206,7 @@ def expect_predictions(fields: dict[str, Any]) -> None:
 
 
 @given(model=st.sampled_from(list(SPECS)), steps=st.lists(STEPS, min_size=1, max_size=8))
-@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, derandomize=LONG is None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_stream_bears_anything(service: Hosted, model: str, steps: list[tuple[str, Any]]) -> None:
     """After any mix of items, changes and looks the stream takes an item, predicts in numbers, and knows a resend."""
     service.call(bear(service, model, f"s{next(_streams)}", steps))
@@ -266,7 +266,7 @@ NAMES = st.one_of(
 
 
 @given(name=NAMES)
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, derandomize=LONG is None)
 def test_a_stream_is_named_by_any_text_or_refused(service: Hosted, name: str) -> None:
     """What a path can hold is a stream's name, under which all calls find it, or is refused by every call."""
     service.call(call_by(service, name))
