@@ -24,7 +24,7 @@ test: setup  ## everything
 	@$(BIN)/python -m pytest
 
 fuzz: setup  ## the long form of tests/fuzz: thousands of generated requests, items, records and byte streams (FUZZ: examples per call)
-	@FUZZ=$(or $(FUZZ),200) $(BIN)/python -m pytest -s tests/fuzz
+	@FUZZ=$(or $(FUZZ),100) $(BIN)/python -m pytest -s tests/fuzz
 
 accuracy: setup  ## the learner's error on real series, as a table (STEPAHEAD_DATASETS names the folder of those that are not shipped)
 	@$(BIN)/python -m benchmarks.quality

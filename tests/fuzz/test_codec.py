@@ -28,7 +28,7 @@ from tests.fuzz.corruption import TRIALS, Learned, damaged, specs
 from tests.fuzz.form import LONG
 
 ROOT = Path(__file__).parents[2]
-TRIALS_EACH = 200 if LONG is None else 20 * LONG
+TRIALS_EACH = 200 if LONG is None else 10 * LONG
 SEEDS = (1,) if LONG is None else range(1, 5)
 WAIT_S = 1800.0
 

@@ -17,7 +17,7 @@ from tests.fuzz.form import LONG
 from tests.fuzz.hosted import Hosted, hosted
 from tests.service.conftest import BASE
 
-EXAMPLES = 60 if LONG is None else 20 * LONG
+EXAMPLES = 60 if LONG is None else 10 * LONG
 MAX_HORIZON = 20
 
 FIELDS: dict[str, Any] = {

@@ -16,7 +16,7 @@ from tests.integration.test_process import SPEC, WAIT_S, Service, serving, until
 
 MAX_HEAD_BYTES = 16_384
 HEAD_TIMEOUT_S = 1.0
-MUTANTS = 150 if LONG is None else 50 * LONG
+MUTANTS = 150 if LONG is None else 10 * LONG
 
 HOST = b"Host: stepahead.test\r\n"
 JSON = b"Content-Type: application/json\r\n"
