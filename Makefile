@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test accuracy experiment check format clean
+.PHONY: help setup run test fuzz accuracy experiment check format clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
@@ -22,6 +22,9 @@ run: setup  ## serve on 127.0.0.1:8000
 
 test: setup  ## everything
 	@$(BIN)/python -m pytest
+
+fuzz: setup  ## the long form of tests/fuzz: thousands of generated requests, items, records and byte streams (FUZZ: examples per call)
+	@FUZZ=$(or $(FUZZ),100) $(BIN)/python -m pytest -s tests/fuzz
 
 accuracy: setup  ## the learner's error on real series, as a table (STEPAHEAD_DATASETS names the folder of those that are not shipped)
 	@$(BIN)/python -m benchmarks.quality

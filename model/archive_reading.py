@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model import codec, features, snapshot
+from model import codec, features, snapshot, soundness
 from model.archive import FORMAT_VERSION, WEIGHTS
 from model.belief import Beliefs, belief_dtype
 from model.items import Vocabulary
 from model.network import Network
 from model.ngrams.counts import ENCODED, Counts
-from model.soundness import MAX_COUNT, check_beliefs, named_parts
+from model.soundness import MAX_COUNT, named_parts
 from model.spec import MAX_VALUE_LENGTH, ModelSpec
 from model.tensors import InvalidArchive, TensorFile
 
@@ -212,8 +212,11 @@ def _read_beliefs(file: TensorFile, spec: ModelSpec, n: int) -> Beliefs:
     records = np.zeros(n, dtype)
     for name, part in named_parts(records).items():
         part[...] = file.take(f"beliefs.{name}", part.dtype, part.shape)
+    beliefs = Beliefs(records)
+    if (beliefs.sequence < 1).any():
+        raise InvalidArchive("of its beliefs sequence is out of its bounds")
     try:
-        check_beliefs(spec, records)
-    except ValueError as error:
-        raise InvalidArchive(f"of its beliefs {error}") from error
-    return Beliefs(records)
+        soundness.check(spec, beliefs)
+    except codec.DamagedRecord as error:
+        raise InvalidArchive(f"of its beliefs {error.why}") from error
+    return beliefs

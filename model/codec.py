@@ -9,7 +9,7 @@ import json
 import struct
 import zlib
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def pack_arrays(kind: Kind, meta: dict[str, Any], arrays: list[np.ndarray]) -> b
 
 
 def unpack_arrays(kind: Kind, data: bytes) -> tuple[dict[str, Any], memoryview]:
-    """The JSON values and the raw bytes after them.
+    """The JSON object and the raw bytes after it.
 
     Raises:
         DamagedRecord: If it is not such a record.
@@ -83,6 +83,13 @@ def unpack_arrays(kind: Kind, data: bytes) -> tuple[dict[str, Any], memoryview]:
     try:
         (length,) = _LENGTH.unpack_from(payload)
         meta = json.loads(bytes(payload[_LENGTH.size : _LENGTH.size + length]))
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, RecursionError) as error:
         raise DamagedRecord(kind, str(error)) from error
+    if not isinstance(meta, dict):
+        raise DamagedRecord(kind, "it begins with no object")
     return meta, payload[_LENGTH.size + length :]
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether a JSON value is a whole number that 63 bits hold, from 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63

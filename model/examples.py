@@ -7,6 +7,7 @@ import torch
 from numba import types
 from torch import Tensor
 
+from model import codec
 from model.belief import belief_dtype
 from model.kernels import ITEMS, SINGLES, SLOTS, VALUES, kernel
 from model.network import Example, Inputs
@@ -45,6 +46,24 @@ def example_records(spec: ModelSpec, beliefs: np.ndarray, targets: np.ndarray, t
         *(records["n_inputs"], records["from_initial"], records["targets"], records["target_slots"]),
     )
     records["n_known"] = beliefs["n_known"]
+    return records
+
+
+def read_examples(spec: ModelSpec, payload: memoryview) -> np.ndarray:
+    """Examples from the bytes of a redo record.
+
+    Raises:
+        DamagedRecord: If an index in them is out of its bounds; kernels take it as it is.
+    """
+    records = np.frombuffer(payload, example_dtype(spec)).copy()  # torch takes no read-only memory
+    n_slots = np.array([field.n_slots for field in spec.categories], np.int64)
+    slots, targets, known = records["window"]["slots"], records["target_slots"], records["n_known"]
+    if (
+        any((found < -1).any() or (found >= n_slots).any() for found in (slots, targets))
+        or ((known < 0) | (known > n_slots)).any()
+        or ((records["n_inputs"] < 0) | (records["n_inputs"] > spec.window)).any()
+    ):
+        raise codec.DamagedRecord(codec.Kind.REDO, "its examples are out of bounds")
     return records
 
 

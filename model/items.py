@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -121,6 +122,19 @@ class Vocabulary:
                 if len(self.values[j]) + len(found[j]) < (self._fields[j].capacity or 0):
                     found[j].append(value)
         return found
+
+    def admits(self, values: object) -> TypeGuard[list[list[str]]]:
+        """Whether these are texts for each field, as read from a record, that the fields know or have room for."""
+        if not isinstance(values, list) or len(values) != len(self._fields):
+            return False
+        for field, known, new in zip(self._fields, self._slots, values, strict=True):
+            if not isinstance(new, list) or not all(
+                isinstance(v, str) and 1 <= len(v) <= MAX_VALUE_LENGTH for v in new
+            ):
+                return False
+            if len(known) + len(set(new) - known.keys()) > max(len(known), field.capacity or 0):
+                return False
+        return True
 
     def add(self, values: Sequence[Sequence[str]]) -> None:
         """Append values per field; those already known are passed over."""

@@ -34,6 +34,7 @@ from model.network import Example, Gradient, Inputs, Network
 from model.ngrams import Counts
 from model.optimiser import Weights
 from model.parameters import Parameters
+from model.redo import Redo
 from model.scoring import Scores
 from model.spec import LearnSpec, ModelSpec
 from model.step import Observed, Step
@@ -150,12 +151,10 @@ class Learner:
         predictions = prediction.predict(self.spec, self.network, self.counts, after, outputs, vocabulary.n_known)
         prediction.await_item(after, predictions, vocabulary.n_known, version)
         learned = example_records if updated is not None else example_records[:0]
-        meta = {"version": version, "rate": rate, "initial": learn.initial_state, "novel": novel}
-        parts = [learned] if lessons is None else [learned, lessons]
-        redo = codec.pack_arrays(codec.Kind.REDO, {**meta, "n": len(learned)}, parts) if changed else None
+        redone = Redo(version, rate, learn.initial_state, novel, learned, lessons).encode() if changed else None
         refused = gradient.parameters is not None and updated is None
         return Step(
-            Beliefs(after), scores, predictions, weights, vocabulary, lessons, version, redo, refused, self.spec
+            Beliefs(after), scores, predictions, weights, vocabulary, lessons, version, redone, refused, self.spec
         )
 
     def adopt(self, step: Step) -> None:
@@ -172,31 +171,22 @@ class Learner:
         Raises:
             DamagedRecord: If the record is not whole, or does not follow this version.
         """
-        meta, payload = codec.unpack_arrays(codec.Kind.REDO, record)
-        if meta["version"] != self.version + 1:
-            raise codec.DamagedRecord(codec.Kind.REDO, f"version {meta['version']} cannot follow {self.version}")
-        dtype = examples.example_dtype(self.spec)
-        n_bytes = meta["n"] * dtype.itemsize
-        if len(payload) < n_bytes:
-            raise codec.DamagedRecord(codec.Kind.REDO, "its examples are not of the model's layout")
-        payload, counted = payload[:n_bytes], payload[n_bytes:]
-        lessons = ngrams.read_lessons(self.spec, counted)
-        if meta["n"]:
-            records = np.frombuffer(payload, dtype).copy()  # torch takes no read-only memory
-            example = examples.to_example(records, self.device)
-            gradient = self.network.gradient(
-                self.weights.parameters, example, weights=True, initial=bool(meta["initial"])
-            )
+        redo = Redo.decode(self.spec, self.vocabulary, record)
+        if redo.version != self.version + 1:
+            raise codec.DamagedRecord(codec.Kind.REDO, f"version {redo.version} cannot follow {self.version}")
+        if len(redo.learned):
+            example = examples.to_example(redo.learned, self.device)
+            gradient = self.network.gradient(self.weights.parameters, example, weights=True, initial=redo.initial)
             updated = None
             if gradient.parameters is not None:
-                updated = optimiser.update(self.weights, gradient.parameters, float(meta["rate"]))
+                updated = optimiser.update(self.weights, gradient.parameters, redo.rate)
             if updated is None:
                 raise codec.DamagedRecord(codec.Kind.REDO, "the update it describes was not taken")
             self.weights = updated
-        self.vocabulary = self.vocabulary.grown(meta["novel"])
-        if self.counts is not None and lessons is not None:
-            self.counts.learn(lessons)
-        self.version = meta["version"]
+        self.vocabulary = self.vocabulary.grown(redo.novel)
+        if self.counts is not None and redo.lessons is not None:
+            self.counts.learn(redo.lessons)
+        self.version = redo.version
 
     def encode_weights(self) -> bytes:
         """Weights, optimiser state, vocabulary, counts and version as bytes."""

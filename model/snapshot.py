@@ -36,8 +36,14 @@ def decode(spec: ModelSpec, layout: ParameterLayout, encoded: bytes) -> tuple[We
     n_bytes = 3 * 4 * layout.size
     if len(payload) < n_bytes or (len(payload) > n_bytes and not spec.has_ngrams):
         raise codec.DamagedRecord(codec.Kind.WEIGHTS, f"{len(payload)} bytes for {layout.size} parameters")
+    version, n_updates, values = (meta.get(name) for name in ("version", "n_updates", "values"))
+    vocabulary = Vocabulary(spec)
+    if not (codec.is_count(version) and codec.is_count(n_updates) and vocabulary.admits(values)):
+        raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its numbers or values are not the model's")
     counts = Counts.decode(spec, meta.get("counts"), payload[n_bytes:]) if spec.has_ngrams else None
     rows = torch.from_numpy(np.frombuffer(payload[:n_bytes], np.float32).copy()).view(3, -1)
     flat, first, second = (row.clone() for row in rows)  # each in memory of its own, as after an update
-    weights = Weights(Parameters(layout, flat), first, second, meta["n_updates"])
-    return weights, Vocabulary(spec, meta["values"]), counts, meta["version"]
+    if not (torch.isfinite(rows).all() and (second >= 0).all()):
+        raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its weights are out of bounds")
+    weights = Weights(Parameters(layout, flat), first, second, n_updates)
+    return weights, vocabulary.grown(values), counts, version

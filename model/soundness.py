@@ -1,4 +1,8 @@
-"""Whether a belief that comes from outside can be learned from: kernels trust what they index and loop by."""
+"""Whether a belief that came from outside can be stepped: indices within bounds, numbers finite and of their sign.
+
+A record's checksum tells damage by accident. It does not tell a record that was made by somebody, with a checksum that
+fits; kernels take indices from beliefs as they are, and would read where nothing of theirs lies.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +11,59 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model import ngrams, student
-from model.experts.records import LAST_PERIOD
-from model.features import CLIP
+from model import experts, features, student
+from model.belief import Beliefs
+from model.codec import DamagedRecord, Kind
+from model.experts.records import FIRST_PERIOD
 from model.items import MAX_MAGNITUDE, NO_TIME
+from model.ngrams.lookup import BEGIN
 from model.spec import ModelSpec
 
 MAX_COUNT = 2**53 - 1
 """Largest sequence, version or count: scripts in the store compute with double precision."""
 
-MAX_TIME_US = 2**58
-"""Largest time, either way: beyond the year 9999, and a sum of two fits 64 bits."""
+MAX_TIME_US = 2**59
+"""Largest time and interval, either way: those of all years from 1 to 9999 are within."""
 
-_MAX_VALUE = 1e4 * MAX_MAGNITUDE  # of a real field: what stands in for a missing one may lie beyond what was ever seen
+_MAX_LINEAR = MAX_MAGNITUDE * 1e10  # in a field's unit; what a stream can come to, and far from overflow
+_MAX_SQUARE = MAX_MAGNITUDE**2 * 1e30  # squares and their sums
+_MAX_SINGLE = 1e18  # its square is a single-precision number
+_MAX_MOMENT = 1e32
+_MAX_VALUE = MAX_MAGNITUDE * 1e4  # of a field: what stands in for a missing value may lie beyond what was ever seen
 _MAX_MEMORY = 1e9  # of a carried state: a unit grows by about one per item, and products with weights stay finite
+_EXACT = 1 + 1e-6  # of shares that were rounded
 
-_MAY_BE_NAN = {
-    *("scale.observed", "experts.fields.forecasts", "experts.fields.mixed"),
-    *(f"pending.{name}" for name in ("mean", "std", "low", "high")),
+_LINEAR = frozenset({"value", "observed", "level", "origin", "unit", "mean", "std", "low", "high", "last", "mixed"})
+_LINEAR_EXPERTS = frozenset({"experts.fields.forecasts"})
+_WHOLE = frozenset(
+    {
+        *("gap", "count", "n_changes", "n_errors", "n_seen", "n_learned", "n_scored", "n"),
+        *("scored", "covered", "named", "right", "repeated"),
+    }
+)
+_AT_LEAST_ZERO = frozenset(
+    {
+        *("spread", "change", "error", "slow_error", "unit", "std", "recent_change", "noise", "loss", "recent_loss"),
+        *("variation", "squares", "absolutes", "persistence_squares", "nats", "variance", "swing", "excess"),
+        *("moments", "rates", "curvature"),
+    }
+)
+_SPECIAL: dict[str, tuple[float, float]] = {
+    "timestamp_us": (-MAX_TIME_US, MAX_TIME_US),
+    "interval_us": (0, MAX_TIME_US),
+    "last_slots": (-1, MAX_COUNT),
+    "window.slots": (-1, MAX_COUNT),
+    "ngrams.tokens": (BEGIN, MAX_COUNT),
+    "drift.fields.drifting": (0, 1),
+    "probabilities": (0, _EXACT),
+    "experts.fields.weights": (0, _EXACT),
+    "ngrams.weights": (0, _EXACT),
+    **dict.fromkeys(("scale.value", "scale.observed", "scale.level", "origin"), (-_MAX_VALUE, _MAX_VALUE)),
+    **dict.fromkeys(("window.dense", "newest"), (-features.CLIP, features.CLIP)),
+    **dict.fromkeys(("state", "uncorrected", "corrected", "window.start"), (-_MAX_MEMORY, _MAX_MEMORY)),
 }
-"""Parts of a field that was never seen; all other numbers are finite."""
-
-_NEVER_NEGATIVE = {
-    *(f"scale.{name}" for name in ("gap", "count", "spread", "n_changes", "change", "n_errors", "error", "slow_error")),
-    *("unit", "curvature", "noise", "pending.std", "probabilities", "rates", "moments", "ngrams.weights"),
-    *(f"tally.reals.{name}" for name in ("scored", "squares", "absolutes", "persistence_squares", "covered")),
-    *(f"tally.categories.{name}" for name in ("named", "right", "repeated")),
-    *(f"drift.fields.{name}" for name in ("n", "variance", "swing", "excess")),
-    *(f"experts.fields.{name}" for name in ("n_seen", "spread", "change", "recent_change", "n_learned", "noise")),
-    *(f"experts.fields.{name}" for name in ("n_scored", "loss", "recent_loss", "weights", "variation")),
-}
-"""Counts, squares and shares: a root is taken of some, and by some is divided."""
-
-_MOST = {
-    **dict.fromkeys(("scale.value", "scale.observed", "scale.level", "origin"), _MAX_VALUE),
-    **dict.fromkeys(("window.dense", "newest"), CLIP),
-    **dict.fromkeys(("state", "uncorrected", "corrected", "window.start"), _MAX_MEMORY),
-}
+_NEVER_SEEN = {"scale.observed": "count", "experts.fields.mixed": "n_seen", "experts.fields.forecasts": "n_seen"}
+"""Parts that are NaN while the field beside them is 0."""
 
 
 def named_parts(records: np.ndarray, prefix: str = "") -> dict[str, NDArray[Any]]:
@@ -61,57 +81,75 @@ def named_parts(records: np.ndarray, prefix: str = "") -> dict[str, NDArray[Any]
     return found
 
 
-def check_beliefs(spec: ModelSpec, records: np.ndarray) -> None:
-    """Return if a learner can take these beliefs, (B,), without harm to itself or to other streams.
-
-    It does not tell whether they are what a learner once made; only that every number is one it could meet.
+def check(spec: ModelSpec, beliefs: Beliefs, n_known: NDArray[np.int64] | None = None) -> None:
+    """Refuse beliefs that no run could have led to; those it lets pass can be stepped, shown and forecast from.
 
     Args:
-        spec: Of the beliefs' layout.
-        records: Of streams that have had an item.
+        spec: Of the model that is to go on with them.
+        beliefs: Any number; not changed.
+        n_known: Values that the model's vocabulary knows, (C,); ``None`` to hold them to the fields' capacity alone.
 
     Raises:
-        ValueError: If one of them cannot be taken; names the part.
+        DamagedRecord: If any is not sound; the message says in which part.
     """
-    parts, whole = named_parts(records), _whole_bounds(spec)
-    for name, part in parts.items():
-        if part.dtype.kind == "f":
-            _check_real(name, part)
-        elif name == "timestamp_us":
-            times = part[part != NO_TIME]
-            _check_whole(name, times, np.int64(-MAX_TIME_US), np.int64(MAX_TIME_US))
-        else:
-            _check_whole(name, part, *whole.get(name, (np.int64(0), np.int64(MAX_COUNT))))
+    records = beliefs.records
+    _require(records["filler"] == 0, "filler")
+    for path, values in named_parts(records).items():
+        low, high = _bounds(spec, path, values.dtype)
+        good = (values >= low) & (values <= high)
+        if path.rpartition(".")[2] in _WHOLE:
+            good &= values == np.floor(values)
+        if path in _NEVER_SEEN:
+            seen = _beside(records, path, _NEVER_SEEN[path]) > 0
+            good |= np.isnan(values) & ~seen.reshape(seen.shape + (1,) * (values.ndim - seen.ndim))
+        if path == "timestamp_us":
+            good |= values == NO_TIME
+        _require(good, path)
+    _check_slots(spec, records, n_known)
+    _require(np.isin(records["pending"]["degrees"], student.CANDIDATES), "pending.degrees")
+    if spec.has_experts:
+        periods = records["experts"]["periods"]
+        _require((periods == 0) | (periods >= FIRST_PERIOD), "experts.periods")
+        # Which fields have a forecast is told by the one, which forecasts are shown by the other.
+        _require((records["scale"]["count"] > 0) == (records["experts"]["fields"]["n_seen"] > 0), "scale.count")
 
 
-def _whole_bounds(spec: ModelSpec) -> dict[str, tuple[Any, Any]]:
-    """Least and largest value of parts that are whole numbers; fields come last in their shapes."""
-    last_slot = np.array([field.n_slots - 1 for field in spec.categories], np.int64)
-    most_known = np.array([field.capacity or field.n_slots for field in spec.categories], np.int64)
-    return {
-        "sequence": (1, MAX_COUNT),
-        "interval_us": (0, 2 * MAX_TIME_US),
-        "drift.fields.drifting": (0, 1),
-        "experts.periods": (0, LAST_PERIOD),
-        "ngrams.tokens": (ngrams.BEGIN, last_slot[:, None]),
-        "n_known": (0, most_known),
-        "last_slots": (-1, last_slot),
-        "window.slots": (-1, last_slot),
-    }
+def _check_slots(spec: ModelSpec, records: np.ndarray, n_known: NDArray[np.int64] | None) -> None:
+    n_slots = np.array([field.n_slots for field in spec.categories], np.int64)
+    is_open = np.array([field.is_open for field in spec.categories], np.bool_)
+    most = n_slots - is_open if n_known is None else n_known
+    _require(records["n_known"] <= most, "n_known")
+    begun = records["n_known"][records["sequence"] > 0]
+    _require(begun[:, ~is_open] == n_slots[~is_open], "n_known")
+    _require(records["last_slots"] < n_slots, "last_slots")
+    _require(records["window"]["slots"] < n_slots, "window.slots")
+    if spec.has_ngrams:
+        _require(records["ngrams"]["tokens"] < n_slots[:, None], "ngrams.tokens")
 
 
-def _check_whole(name: str, part: NDArray[Any], least: Any, most: Any) -> None:
-    if ((part < least) | (part > most)).any():
-        raise ValueError(f"{name!r} is out of range")
+def _bounds(spec: ModelSpec, path: str, dtype: np.dtype[np.generic]) -> tuple[float, float]:
+    """Least and most that a part may hold."""
+    name = path.rpartition(".")[2]
+    if path == "experts.periods":
+        return 0, FIRST_PERIOD + experts.SIZES[spec.layout.experts].n_periods - 1
+    if path in _SPECIAL:
+        return _SPECIAL[path]
+    if dtype.kind in "iu" or name in _WHOLE:
+        return 0, MAX_COUNT
+    if dtype.itemsize == 4:
+        most = _MAX_MOMENT if name == "moments" else _MAX_SINGLE
+    else:
+        most = _MAX_LINEAR if name in _LINEAR or path in _LINEAR_EXPERTS else _MAX_SQUARE
+    return 0.0 if name in _AT_LEAST_ZERO else -most, most
 
 
-def _check_real(name: str, part: NDArray[Any]) -> None:
-    numbers = part[~np.isnan(part)] if name in _MAY_BE_NAN else part
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"{name!r} is not finite")
-    if name in _NEVER_NEGATIVE and (numbers < 0).any():
-        raise ValueError(f"{name!r} is negative")
-    if name in _MOST and (np.abs(numbers) > _MOST[name]).any():
-        raise ValueError(f"{name!r} is too large")
-    if name == "pending.degrees" and not np.isin(numbers, student.CANDIDATES).all():
-        raise ValueError(f"{name!r} is no number of degrees of freedom")
+def _beside(records: np.ndarray, path: str, name: str) -> np.ndarray:
+    """The part of this name in the same record as the one at a path."""
+    for part in path.split(".")[:-1]:
+        records = records[part]
+    return records[name]
+
+
+def _require(good: NDArray[np.bool_], path: str) -> None:
+    if not good.all():
+        raise DamagedRecord(Kind.BELIEF, f"{path} is out of its bounds")

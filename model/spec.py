@@ -23,8 +23,11 @@ MAX_TTL_S = 10 * 365 * 86_400
 MAX_NAME_LENGTH = 64
 MAX_VALUE_LENGTH = 256
 
+NAME_PATTERN = rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MAX_NAME_LENGTH - 1}}}"
+"""What a model may be named, as a regular expression."""
+
 _ECHO = 100  # characters of what was sent that an error repeats
-_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MAX_NAME_LENGTH - 1}}}")
+_NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(frozen=True)

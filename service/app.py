@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from service import __version__
-from service.api import archives, failures, health, models, observations, stream_snapshots, streams
-from service.api.middleware import ApiKeys, BodyLimit, RequestContext
+from service.api import archives, failures, health, models, observations, openapi, stream_snapshots, streams
+from service.api.middleware import OPEN_PATHS, ApiKeys, BodyLimit, RequestContext
 from service.compute import ComputeThread
 from service.engines import Engines
 from service.metrics import Metrics
@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     for part in (models, observations, streams, stream_snapshots, archives, health):
         app.include_router(part.router)
     failures.install(app)
+    openapi.install(app, OPEN_PATHS, settings)
     app.add_middleware(
         BodyLimit,
         max_bytes=settings.max_body_bytes,

@@ -11,6 +11,9 @@ ServiceError
 ├── NotFound                               404   no call has this path
 ├── MethodNotAllowed                       405
 ├── BodyTooLarge                           413
+├── Malformed                              400   no HTTP
+├── HeadTooLarge                           431
+├── HeadTimeout                            408
 ├── Unauthorized                           401
 ├── Overloaded                             429   with Retry-After
 └── Unavailable                            503   with Retry-After
@@ -184,6 +187,30 @@ class BodyTooLarge(ServiceError):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"the body is over {limit_bytes} bytes", limit_bytes=limit_bytes)
+
+
+class Malformed(ServiceError):
+    """What came is no HTTP request."""
+
+    code, status = "invalid_request", 400
+
+
+class HeadTooLarge(ServiceError):
+    """The request's headers are over the limit."""
+
+    code, status = "head_too_large", 431
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the headers are over {limit_bytes} bytes", limit_bytes=limit_bytes)
+
+
+class HeadTimeout(ServiceError):
+    """The request's headers did not arrive in time."""
+
+    code, status = "request_timeout", 408
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"the headers did not arrive within {timeout_s:g} seconds", timeout_s=timeout_s)
 
 
 class Unauthorized(ServiceError):

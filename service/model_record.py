@@ -8,6 +8,7 @@ from typing import Self
 
 import orjson
 
+from model.codec import is_count
 from model.spec import ModelSpec
 
 
@@ -63,5 +64,11 @@ class ModelRecord:
             ValueError: If they are no such record.
         """
         record = orjson.loads(data)
-        spec, created_spec = (ModelSpec.from_dict(record[name]) for name in ("spec", "created_spec"))
-        return cls(spec, created_spec, record["created_us"], record.get("importing", False))
+        try:
+            spec, created_spec = (ModelSpec.from_dict(record[name]) for name in ("spec", "created_spec"))
+            created_us, importing = record["created_us"], record.get("importing", False)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a model's record: {error}") from error
+        if not is_count(created_us) or not isinstance(importing, bool):
+            raise ValueError("not a model's record: it has no age")
+        return cls(spec, created_spec, created_us, importing)

@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    JsonValue,
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -89,6 +90,11 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _within(least: float, most: float) -> dict[str, JsonValue]:
+    """Bounds for the documentation; the spec checks them, and says what is wrong in its own words."""
+    return {"minimum": least, "maximum": most}
+
+
 def _default(name: str, spec: type[ModelSpec | FieldSpec] = ModelSpec) -> Any:
     """The default of a part of a spec, for a field of the same name."""
     default = spec.__dataclass_fields__[name].default
@@ -97,16 +103,26 @@ def _default(name: str, spec: type[ModelSpec | FieldSpec] = ModelSpec) -> Any:
     return list(default) if isinstance(default, tuple) else default
 
 
+_VALUES: dict[str, JsonValue] = {"minItems": 2, "maxItems": model_spec.MAX_VALUES, "uniqueItems": True}
+_Value = Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": model_spec.MAX_VALUE_LENGTH})]
+
+
 class FieldIn(Wire):
     """One named field of an item."""
 
-    name: str = Field(description="Its key in an item.", examples=["load"])
+    name: str = Field(
+        description="Its key in an item: printable text.",
+        examples=["load"],
+        json_schema_extra={"minLength": 1, "maxLength": model_spec.MAX_NAME_LENGTH},
+    )
     kind: FieldKind = Field(
         _default("kind", FieldSpec),
         description="`real` for a number, `category` for one of a set of texts.",
     )
-    values: list[str] | None = Field(None, description="A category's values.", examples=[["idle", "busy"]])
-    capacity: int | None = Field(
+    values: Annotated[list[_Value], Field(json_schema_extra=_VALUES)] | None = Field(
+        None, description="A category's values.", examples=[["idle", "busy"]]
+    )
+    capacity: Annotated[int, Field(json_schema_extra=_within(2, model_spec.MAX_VALUES))] | None = Field(
         None, description="Instead of `values`: how many distinct values an open vocabulary may grow to."
     )
 
@@ -129,6 +145,15 @@ _MAX_STREAMS = "Most streams at once; an item of one more is answered `overloade
 _TTL_S = "Seconds after its last item at which a stream is forgotten, at least 1; `null` for never."
 
 
+_Rate = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 1})]
+_Level = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "exclusiveMaximum": 1})]
+_Quantiles = Annotated[
+    list[_Level], Field(json_schema_extra={"minItems": 1, "maxItems": model_spec.MAX_QUANTILES, "uniqueItems": True})
+]
+_Count = Annotated[int, Field(json_schema_extra={"minimum": 1})]
+_Lifetime = Annotated[float, Field(json_schema_extra=_within(1, model_spec.MAX_TTL_S))]
+
+
 class ModelSpecIn(Wire):
     """What a model is; only `fields` is required."""
 
@@ -145,15 +170,26 @@ class ModelSpecIn(Wire):
         }
     )
 
-    fields: list[FieldIn] = Field(description=f"What an item is: 1 to {model_spec.MAX_FIELDS} fields.")
-    cell: CellKind = Field(_default("cell"), description="The recurrent cell.")
-    hidden: int = Field(_default("hidden"), description=f"Units per layer, 1 to {model_spec.MAX_HIDDEN}.")
-    layers: int = Field(_default("layers"), description=f"Stacked cells, 1 to {model_spec.MAX_LAYERS}.")
-    window: int = Field(
-        _default("window"), description=f"Items that the weight gradient reaches back, 1 to {model_spec.MAX_WINDOW}."
+    fields: list[FieldIn] = Field(
+        description=f"What an item is: 1 to {model_spec.MAX_FIELDS} fields, each name once.",
+        json_schema_extra={"minItems": 1, "maxItems": model_spec.MAX_FIELDS},
     )
-    learning_rate: float | None = Field(_default("learning_rate"), description=_LEARNING_RATE)
-    seed: int = Field(_default("seed"), description="Seed of the initial weights, at least 0.")
+    cell: CellKind = Field(_default("cell"), description="The recurrent cell.")
+    hidden: int = Field(
+        _default("hidden"), description="Units per layer.", json_schema_extra=_within(1, model_spec.MAX_HIDDEN)
+    )
+    layers: int = Field(
+        _default("layers"), description="Stacked cells.", json_schema_extra=_within(1, model_spec.MAX_LAYERS)
+    )
+    window: int = Field(
+        _default("window"),
+        description="Items that the weight gradient reaches back.",
+        json_schema_extra=_within(1, model_spec.MAX_WINDOW),
+    )
+    learning_rate: _Rate | None = Field(_default("learning_rate"), description=_LEARNING_RATE)
+    seed: int = Field(
+        _default("seed"), description="Seed of the initial weights.", json_schema_extra=_within(0, 2**63 - 1)
+    )
     learn: LearnIn = Field(LearnIn(), description="What an item changes.")
     experts: ExpertsKind = Field(
         _default("experts"),
@@ -162,9 +198,9 @@ class ModelSpecIn(Wire):
         "that per real field, without seasons; or `none`.",
     )
     tails: TailsKind = Field(_default("tails"), description=_TAILS)
-    quantiles: list[float] = Field(_default("quantiles"), description=_QUANTILES)
-    max_streams: int | None = Field(_default("max_streams"), description=_MAX_STREAMS)
-    ttl_s: float | None = Field(_default("ttl_s"), description=_TTL_S)
+    quantiles: _Quantiles = Field(_default("quantiles"), description=_QUANTILES)
+    max_streams: _Count | None = Field(_default("max_streams"), description=_MAX_STREAMS)
+    ttl_s: _Lifetime | None = Field(_default("ttl_s"), description=_TTL_S)
 
     def to_spec(self) -> ModelSpec:
         """The spec.
@@ -179,11 +215,11 @@ class ModelPatchIn(Wire):
     """What may change while a model runs; what is absent stays."""
 
     learn: LearnIn | None = Field(None, description="What an item changes; parts that are absent stay.")
-    learning_rate: float | None = Field(None, description=_LEARNING_RATE)
+    learning_rate: _Rate | None = Field(None, description=_LEARNING_RATE)
     tails: TailsKind | None = Field(None, description=_TAILS)
-    quantiles: list[float] | None = Field(None, description=_QUANTILES)
-    max_streams: int | None = Field(None, description=_MAX_STREAMS)
-    ttl_s: float | None = Field(None, description=_TTL_S)
+    quantiles: _Quantiles | None = Field(None, description=_QUANTILES)
+    max_streams: _Count | None = Field(None, description=_MAX_STREAMS)
+    ttl_s: _Lifetime | None = Field(None, description=_TTL_S)
 
     def apply(self, spec: ModelSpec) -> ModelSpec:
         """The changed spec.

@@ -9,7 +9,9 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,6 +20,7 @@ from service import __version__
 from service.app import create_app
 from service.engines import Engines
 from service.errors import StoreUnavailable
+from service.http_protocol import BoundedHttp
 from service.settings import Settings
 from service.store.embedded import EmbeddedServerError
 
@@ -52,8 +55,10 @@ async def run(settings: Settings, tell: Callable[[str], None]) -> None:
         listener.close()
         raise StartError(" ".join(str(error).split())) from error
     try:
+        bounded = partial(BoundedHttp, max_head_bytes=settings.max_head_bytes, head_timeout_s=settings.head_timeout_s)
         config = uvicorn.Config(
             app,
+            http=cast("type[asyncio.Protocol]", bounded),  # Uvicorn only calls it
             lifespan="off",  # entered here, where what it raises can be told in one line
             log_config=None,
             log_level="warning",

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     max_queue_per_stream: int = Field(10_000, ge=1, le=10_000_000, description="Most items waiting per stream.")
     max_items_per_request: int = Field(10_000, ge=1, le=1_000_000, description="Most items in one request.")
     max_body_bytes: int = Field(4 * 2**20, ge=1024, le=2**30, description="Largest request body, in bytes.")
+    max_head_bytes: int = Field(64 * 2**10, ge=1024, le=2**24, description="Largest head of a request, in bytes.")
+    head_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="Longest wait for the end of a request's head, in seconds."
+    )
     max_horizon: int = Field(
         1000, ge=1, le=10_000, description="Most items a prediction may reach ahead; each takes a few milliseconds."
     )

@@ -8,11 +8,14 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service.api.routes import describe, json_response
 from service.errors import InvalidRequest, MethodNotAllowed, NotFound, ServiceError
 
 log = logging.getLogger("stepahead")
+
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 def install(app: FastAPI) -> None:
@@ -53,5 +56,16 @@ def respond(error: Exception, request_id: str) -> Response:
 
 
 async def _answer(request: Request, error: Any) -> Response:
-    request.app.state.metrics.count_errors([name(error)])
-    return respond(error, request.state.request_id)
+    named = name(error)
+    request.app.state.metrics.count_errors([named])
+    response = respond(error, request.state.request_id)
+    if isinstance(named, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(_allowed(request))
+    return response
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that any route of the request's path takes; what was raised knows only those of the first."""
+    routes = request.app.routes
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return [name for name, scope in scopes.items() if any(r.matches(scope)[0] is Match.FULL for r in routes)]

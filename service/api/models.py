@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from model.size import check_size
 from model.spec import ModelSpec, check_model_name
 from service import documents
 from service.api.routes import Engines, ModelName, SpecRoute, error_docs, json_response
@@ -30,6 +31,7 @@ async def create_model(model: ModelName, body: ModelSpecIn, engines: Engines) ->
     """Create a model. The same spec again changes nothing; another spec is answered `model_exists`."""
     try:
         name, spec = check_model_name(model), body.to_spec()
+        check_size(spec)
     except ValueError as error:
         raise InvalidSpec(str(error)) from error
     record, created = await engines.create(name, spec)

@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from model.spec import NAME_PATTERN
 from service.documents import ErrorReply
 from service.engines import Engines as EnginesType
 from service.errors import InvalidItem, InvalidRequest, InvalidSpec, ServiceError, brief
@@ -101,10 +102,22 @@ def json_bytes(content: bytes, status: int = 200) -> Response:
 
 def error_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The errors of a route, for its documentation."""
-    return {status: {"model": ErrorReply, "description": _ERRORS[status]} for status in statuses}
+    return {
+        status: {"model": ErrorReply, "description": _ERRORS[status]}
+        | ({"headers": {"Retry-After": _RETRY_AFTER}} if status in {429, 503} else {})
+        for status in statuses
+    }
+
+
+_RETRY_AFTER = {
+    "description": "Seconds to wait before the next try.",
+    "schema": {"type": "integer", "minimum": 1},
+    "required": True,
+}
 
 
 _ERRORS = {
+    401: "`unauthorized`: no valid API key was sent",
     404: "`unknown_model`, `unknown_stream`, `unknown_snapshot`",
     409: "`model_exists`, `stream_exists`, `sequence_gap` (with `expected` and `received`), `sequence_stale`",
     413: "`body_too_large`",
@@ -136,5 +149,12 @@ WithExperts = Annotated[
 Engines = Annotated[EnginesType, Depends(_engines)]
 Settings = Annotated[SettingsType, Depends(_settings)]
 SnapshotId = Annotated[str, Path(description="A snapshot's `id`.", examples=["1"])]
-ModelName = Annotated[str, Path(description="A model's name.", examples=["boiler"])]
+ModelName = Annotated[
+    str,
+    Path(
+        description="A model's name: 1 to 64 letters, digits, `_`, `.` or `-`, beginning with a letter or digit.",
+        examples=["boiler"],
+        json_schema_extra={"pattern": f"^{NAME_PATTERN}$"},
+    ),
+]
 StreamPath = Annotated[StreamId, Path()]

@@ -48,6 +48,7 @@ class Service:
             self.process.kill()
             pytest.fail(f"it did not start: {first}{self.process.communicate()[1]}")
         self.client = httpx.Client(base_url=first.split()[-1], timeout=WAIT_S)
+        self.log = ""  # what it logged, once it has stopped
 
     def observe(self, n: int) -> bytes:
         """Send item ``n`` of the one stream, with its sequence."""
@@ -60,7 +61,7 @@ class Service:
     def stop(self) -> int:
         """End it in good order; return the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=WAIT_S)
+        _, self.log = self.process.communicate(timeout=WAIT_S)
         return self.process.returncode
 
     def kill(self) -> None:

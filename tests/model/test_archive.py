@@ -19,7 +19,7 @@ from model import archive, archive_reading
 from model.archive_reading import ModelContent
 from model.items import Item, parse_item
 from model.learner import Learner
-from model.soundness import check_beliefs, named_parts
+from model.soundness import check, named_parts
 from model.spec import FieldSpec, ModelSpec
 from model.tensors import InvalidArchive, TensorFile, write
 from tests.builders import feed, mixed_item, small_spec
@@ -236,20 +236,20 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str | None], str]] = {
     "names that are none": ({"streams": as_bytes({"a": 1})}, {}, "not a list of distinct names"),
     "more names than beliefs": ({"streams": as_bytes([*"abcd"])}, {}, "too short|of shape"),
     "a million streams": ({"streams": as_bytes([f"s{i}" for i in range(10**6)])}, {}, "too short for the beliefs"),
-    "a slot that is not there": ({"beliefs.last_slots": put(6, (0, 1))}, {}, "'last_slots' is out of range"),
-    "a slot below all": ({"beliefs.window.slots": put(-2, 0)}, {}, "'window.slots' is out of range"),
-    "a token that is not there": ({"beliefs.ngrams.tokens": put(3, (0, 0))}, {}, "'ngrams.tokens' is out of range"),
-    "more known than there are": ({"beliefs.n_known": put(6, (1, 1))}, {}, "'n_known' is out of range"),
-    "a season beyond the past": ({"beliefs.experts.periods": put(341, 0)}, {}, "'experts.periods' is out of range"),
-    "an endless distribution": ({"beliefs.pending.degrees": put(1e15, 0)}, {}, "no number of degrees of freedom"),
-    "a belief before its first item": ({"beliefs.sequence": put(0, 2)}, {}, "'sequence' is out of range"),
-    "a sequence beyond doubles": ({"beliefs.sequence": put(2**53, 2)}, {}, "'sequence' is out of range"),
-    "a time beyond time": ({"beliefs.timestamp_us": put(2**60, 0)}, {}, "'timestamp_us' is out of range"),
-    "NaN in a belief": ({"beliefs.state": put(np.nan, 0)}, {}, "'state' is not finite"),
-    "a belief that blows up": ({"beliefs.window.start": put(1e30, 0)}, {}, "'window.start' is too large"),
-    "inputs that are none": ({"beliefs.window.dense": put(9, 0)}, {}, "'window.dense' is too large"),
-    "a value beyond all": ({"beliefs.scale.value": put(1e150, 0)}, {}, "'scale.value' is too large"),
-    "a negative square": ({"beliefs.scale.change": put(-1, 0)}, {}, "'scale.change' is negative"),
+    "a slot that is not there": ({"beliefs.last_slots": put(6, (0, 1))}, {}, "last_slots is out of its bounds"),
+    "a slot below all": ({"beliefs.window.slots": put(-2, 0)}, {}, "window.slots is out of its bounds"),
+    "a token that is not there": ({"beliefs.ngrams.tokens": put(3, (0, 0))}, {}, "ngrams.tokens is out of its bounds"),
+    "more known than there are": ({"beliefs.n_known": put(6, (1, 1))}, {}, "n_known is out of its bounds"),
+    "a season beyond the past": ({"beliefs.experts.periods": put(341, 0)}, {}, "experts.periods is out of its bounds"),
+    "an endless distribution": ({"beliefs.pending.degrees": put(1e15, 0)}, {}, "pending.degrees is out of its bounds"),
+    "a belief before its first item": ({"beliefs.sequence": put(0, 2)}, {}, "sequence is out of its bounds"),
+    "a sequence beyond doubles": ({"beliefs.sequence": put(2**53, 2)}, {}, "sequence is out of its bounds"),
+    "a time beyond time": ({"beliefs.timestamp_us": put(2**60, 0)}, {}, "timestamp_us is out of its bounds"),
+    "NaN in a belief": ({"beliefs.state": put(np.nan, 0)}, {}, "state is out of its bounds"),
+    "a belief that blows up": ({"beliefs.window.start": put(1e30, 0)}, {}, "window.start is out of its bounds"),
+    "inputs that are none": ({"beliefs.window.dense": put(9, 0)}, {}, "window.dense is out of its bounds"),
+    "a value beyond all": ({"beliefs.scale.value": put(1e150, 0)}, {}, "scale.value is out of its bounds"),
+    "a negative square": ({"beliefs.scale.change": put(-1, 0)}, {}, "scale.change is out of its bounds"),
 }  # fmt: skip
 
 
@@ -299,14 +299,14 @@ def test_every_belief_that_a_learner_makes_is_sound(name: str, n_items: int) -> 
     spec = SPECS[name]
     learner = Learner(spec)
     beliefs = feed(learner, learner.fresh_beliefs(3), n_items, missing=0.2)
-    check_beliefs(spec, beliefs.records)
+    check(spec, beliefs)
     unseen = learner.step(learner.fresh_beliefs(1), [parse_item(spec, {})]).beliefs
-    check_beliefs(spec, unseen.records)
+    check(spec, unseen)
     wild = learner.fresh_beliefs(1)
     for n in range(min(n_items, 110)):
         values = {field.name: (-1.0) ** n * 10.0 ** (n % 101) for field in spec.reals} if n % 7 else {}
         wild = learner.step(wild, [parse_item(spec, values)]).beliefs
-    check_beliefs(spec, wild.records)
+    check(spec, wild)
 
 
 @pytest.mark.parametrize("part", sorted(named_parts(MIXED.fresh_beliefs(1).records)))
@@ -321,7 +321,7 @@ def test_what_is_taken_does_no_harm(part: str) -> None:
         else:
             place[...] = min(max(int(value), np.iinfo(place.dtype).min), np.iinfo(place.dtype).max)
         try:
-            check_beliefs(MIXED.spec, beliefs.records)
+            check(MIXED.spec, beliefs)
         except ValueError:
             continue
         learner = MIXED.with_spec(MIXED.spec)
@@ -331,4 +331,4 @@ def test_what_is_taken_does_no_harm(part: str) -> None:
             assert not step.refused
             learner.adopt(step)
             beliefs = step.beliefs
-        check_beliefs(MIXED.spec, beliefs.records[:1])
+        check(MIXED.spec, beliefs[:1])

@@ -1,18 +1,19 @@
 """Bytes of beliefs, weights and redo records."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import codec
+from model import codec, examples
 from model.belief import Beliefs, belief_dtype
 from model.codec import DamagedRecord, Kind
 from model.learner import Learner
 from model.spec import CellKind, FieldSpec, ModelSpec
-from tests.builders import feed, small_spec
+from tests.builders import feed, mixed_item, small_spec
 
 
 @given(payload=st.binary(max_size=200), kind=st.sampled_from(list(Kind)))
@@ -94,6 +95,77 @@ def test_beliefs_and_weights_round_trip() -> None:
     assert decoded[[0, 2]].records.tobytes() == beliefs.records.tobytes()
     again = Learner.from_snapshot(learner.spec, learner.encode_weights())
     assert again.encode_weights() == learner.encode_weights()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n": -1},
+        {"n": 10**9},
+        {"n": True},
+        {"version": "2"},
+        {"rate": 1e9},
+        {"rate": None},
+        {"novel": [["x"]]},
+        {"novel": [["fast"], []]},
+        {"novel": [[], [f"a{i}" for i in range(99)]]},
+        {"novel": [[], [7]]},
+    ],
+)
+def test_a_redo_record_of_another_shape_is_refused(changes: dict[str, Any]) -> None:
+    """Numbers and values that no step could have recorded are refused, and change nothing."""
+    learner = Learner(small_spec())
+    feed(learner, learner.fresh_beliefs(1), 5)
+    before = learner.encode_weights()
+    step = learner.step(feed(learner.frozen(), learner.fresh_beliefs(1), 3), [mixed_item(learner.spec, 3, source())])
+    assert step.redo is not None
+    meta, payload = codec.unpack_arrays(Kind.REDO, step.redo)
+    arrays = [np.frombuffer(payload, np.uint8)]
+    with pytest.raises(DamagedRecord):
+        learner.redo(codec.pack_arrays(Kind.REDO, {**meta, **changes}, arrays))
+    assert learner.encode_weights() == before
+    learner.redo(codec.pack_arrays(Kind.REDO, meta, arrays))
+    assert learner.version == step.version
+
+
+@pytest.mark.parametrize("part", ["slots", "target_slots", "n_known", "n_inputs"])
+@pytest.mark.parametrize("value", [-2, 2**30])
+def test_a_redo_records_indices_are_checked(part: str, value: int) -> None:
+    """What kernels would take as an index is within its bounds, or the record is refused."""
+    spec = small_spec()
+    records = np.zeros(2, examples.example_dtype(spec))
+    assert len(examples.read_examples(spec, memoryview(records.tobytes()))) == 2
+    (records["window"] if part == "slots" else records)[part][1] = value
+    with pytest.raises(DamagedRecord, match="bounds"):
+        examples.read_examples(spec, memoryview(records.tobytes()))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": -1},
+        {"n_updates": None},
+        {"values": None},
+        {"values": [["idle"], ["x"] * 2, []]},
+        {"values": [["new"], []]},
+    ],
+)
+def test_a_snapshot_of_another_shape_is_refused(changes: dict[str, Any]) -> None:
+    """Numbers and values that no model of the spec has are refused."""
+    learner = Learner(small_spec())
+    meta, payload = codec.unpack_arrays(Kind.WEIGHTS, learner.encode_weights())
+    arrays = [np.frombuffer(payload, np.uint8)]
+    with pytest.raises(DamagedRecord):
+        Learner.from_snapshot(learner.spec, codec.pack_arrays(Kind.WEIGHTS, {**meta, **changes}, arrays))
+    numbers = arrays[0].copy()
+    numbers[:4].view(np.float32)[0] = np.nan
+    with pytest.raises(DamagedRecord, match="bounds"):
+        Learner.from_snapshot(learner.spec, codec.pack_arrays(Kind.WEIGHTS, meta, [numbers]))
+
+
+def source() -> np.random.Generator:
+    """Numbers, the same each time."""
+    return np.random.default_rng(3)
 
 
 def test_indexing_copies() -> None:

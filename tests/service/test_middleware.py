@@ -60,6 +60,10 @@ async def test_what_fits_no_call(client: httpx.AsyncClient) -> None:
     assert (unknown.status_code, code(unknown)) == (404, "not_found")
     wrong = await client.post("/v1/models/m")
     assert (wrong.status_code, code(wrong)) == (405, "method_not_allowed")
+    refused = await client.post("/v1/models/m", json={})
+    assert refused.headers["allow"] == "DELETE, GET, PATCH, PUT", (
+        "all that the path takes, whichever route is the first"
+    )
     assert wrong.headers["allow"]
 
 

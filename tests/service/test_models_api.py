@@ -96,6 +96,7 @@ async def test_list_read_delete(client: httpx.AsyncClient) -> None:
         {**REAL, "learn": {"weights": 1}},
         {**REAL, "learn": {"bias": True}},
         {**REAL, "learn": None},
+        {"fields": [{"name": "a", "kind": "category", "capacity": 65_536}], "hidden": 1024},
     ],
 )
 async def test_a_bad_spec_is_refused(client: httpx.AsyncClient, body: Any) -> None:

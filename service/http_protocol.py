@@ -1,0 +1,139 @@
+"""HTTP as it arrives: what a connection may cost before there is a request, and how malformed bytes are answered.
+
+A request is bounded by the middleware once its head is there. Until then nothing else would bound it: a header without
+an end would be kept as long as it comes, and a head that is never finished would keep its connection for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.errors import HeadTimeout, HeadTooLarge, Malformed, ServiceError
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Uvicorn's protocol, with bounds on a request's head and the contract's error object for what is no HTTP.
+
+    Args:
+        max_head_bytes: Bytes that may come without any of them ending a head or being of a body: those of a head, of
+            trailers, of a chunk's extensions. One read may go over it.
+        head_timeout_s: Longest wait for the end of a head, from a connection's or the head's first moment.
+    """
+
+    def __init__(self, *args: Any, max_head_bytes: int, head_timeout_s: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._max_head_bytes = max_head_bytes
+        self._head_timeout_s = head_timeout_s
+        self._head_bytes = 0
+        self._in_head = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._n_unanswered = 0
+        self._refusal: ServiceError | None = None  # of what came after the requests that are being answered
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a first head."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, unless it is refused already."""
+        if self._refusal is not None or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._refusal is not None or self.transport.is_closing():
+            return
+        if self._head_bytes > self._max_head_bytes:
+            self._refuse(HeadTooLarge(self._max_head_bytes))
+        elif self._in_head and self._timer is None:
+            self._await_head()
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """End a head."""
+        self._head_bytes, self._in_head = 0, False
+        self._stop_waiting()
+        before = self.cycle
+        super().on_headers_complete()
+        self._n_unanswered += self.cycle is not before
+
+    def on_body(self, body: bytes) -> None:
+        """Take in a piece of a body."""
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request; what follows is the next one's head."""
+        self._head_bytes, self._in_head = 0, True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, or to what came after the last one and was none."""
+        super().on_response_complete()
+        self._n_unanswered -= 1
+        if self._refusal is not None and not self._n_unanswered:
+            self._answer(self._refusal)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        self._refuse(Malformed(msg))
+
+    def _await_head(self) -> None:
+        self._timer = self.loop.call_later(self._head_timeout_s, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        """Close a connection whose head does not end; while an answer is due nothing need be read."""
+        self._timer = None
+        if self.transport.is_closing() or self._n_unanswered:
+            return
+        if self._head_bytes:
+            self._refuse(HeadTimeout(self._head_timeout_s))
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: ServiceError) -> None:
+        """Answer the error and close, once the requests before it are answered; the one that it broke is not."""
+        if self._n_unanswered and self.cycle.more_body:
+            if self._n_unanswered == 1 and self.cycle.response_started:
+                self.transport.close()
+                return
+            self._n_unanswered -= 1
+            if self._n_unanswered:
+                self.pipeline.popleft()  # the newest
+        if self._n_unanswered:
+            self._refusal = error
+        else:
+            self._answer(error)
+
+    def _answer(self, error: ServiceError) -> None:
+        if self.transport.is_closing():
+            return
+        request_id = uuid.uuid4().hex
+        content = orjson.dumps(error.to_dict(request_id))
+        head = (
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+            f"X-Request-ID: {request_id}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + content)
+        self.transport.close()
