@@ -15,6 +15,7 @@ from model.items import parse_item
 from model.learner import Learner
 from model.spec import ModelSpec
 from service.batcher import Answer, Batcher, Entry, Frame, Observation
+from service.bounds import SharedBounds
 from service.compute import ComputeThread
 from service.errors import Draining, InvalidItem, LeaseLost, ServiceError, StoreUnavailable, UnknownStream
 from service.lease import Lease
@@ -24,6 +25,7 @@ from service.reading import Reader
 from service.recovery import WeightsLog
 from service.settings import Settings
 from service.settle import learn, settle
+from service.sizing import memory_bytes
 from service.store import Partition
 from service.turn import Turn
 
@@ -43,6 +45,7 @@ class Engine:
         compute: The thread that learns.
         reading: The thread that streams are looked at in.
         settings: Bounds of queue and batch, and how often to snapshot.
+        bounds: Those that all models share.
         metrics: What it reports to.
     """
 
@@ -54,6 +57,7 @@ class Engine:
         compute: ComputeThread,
         reading: ComputeThread,
         settings: Settings,
+        bounds: SharedBounds,
         metrics: Metrics,
     ) -> None:
         self.model = model
@@ -62,11 +66,11 @@ class Engine:
         self._compute = compute
         self._metrics = metrics
         self._max_batch = settings.max_batch
-        self._batcher = Batcher(settings.max_queue, settings.max_queue_per_stream)
+        self._batcher = Batcher(settings.max_queue, settings.max_queue_per_stream, settings.max_wait_s, bounds.waiting)
         self._weights = WeightsLog(partition, compute, settings.snapshot_every_updates)
         self._population = Population(partition)
         self._lease = Lease(model, partition)
-        self.reader = Reader(model, partition, self.between_batches, reading)
+        self.reader = Reader(model, partition, self.between_batches, reading, bounds)
         self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
         self._arrived = asyncio.Event()
         self._refusal: ServiceError | None = None  # set once it takes no new items
@@ -89,6 +93,16 @@ class Engine:
     def is_open(self) -> bool:
         """Whether it takes items."""
         return self._loop is not None and not self._loop.done() and self._refusal is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in progress and nothing waits."""
+        return not len(self._batcher) and not self._turn.locked()
+
+    @property
+    def n_bytes(self) -> int:
+        """What its weights and counts take in memory, nearly."""
+        return memory_bytes(self._learner)
 
     @property
     def spec(self) -> ModelSpec:
@@ -165,15 +179,23 @@ class Engine:
         finally:
             keep.close()  # where it was not reached
 
-    async def drain(self, refusal: ServiceError | None = None) -> None:
-        """Take no new items, answer those taken, snapshot the weights and stop."""
+    async def drain(self, refusal: ServiceError | None = None, *, snapshot: bool = True) -> None:
+        """Take no new items, answer those taken, snapshot the weights, stop and let go of them.
+
+        Args:
+            refusal: What new items are answered with; ``None`` for ``draining``.
+            snapshot: Whether to snapshot in any case, or only where much would have to be redone.
+        """
         self._refusal = refusal or Draining()
         self._arrived.set()
         if self._loop is not None:
             await self._loop
         async with self._turn:
             if not self._in_doubt:
-                await self._weights.save(self._learner)
+                if snapshot or self._weights.is_worth_saving:
+                    await self._weights.save(self._learner)
+                self._in_doubt = True
+                del self._learner  # an engine is part of cycles, and would keep it until they are found
 
     async def close(self, refusal: ServiceError) -> None:
         """Stop after the batch in progress; what waits is answered with ``refusal``."""
@@ -212,7 +234,7 @@ class Engine:
 
     async def _run_batch(self, batch: list[Entry]) -> None:
         """Take one batch from belief to reply; a failure answers every caller in it."""
-        metrics = self._metrics
+        metrics, begun_s = self._metrics, time.perf_counter()
         try:
             if self._in_doubt:
                 await self._recover()
@@ -234,6 +256,7 @@ class Engine:
             if not isinstance(error, Exception):
                 raise
         else:
+            self._batcher.pace.count(time.perf_counter() - begun_s)
             self._weights.count(step.redo)
             metrics.drifts.labels(self.model).inc(n_begun(step.beliefs.records))
             for entry, change in zip(todo.entries, changes, strict=True):

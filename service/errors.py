@@ -8,6 +8,7 @@ ServiceError
 ├── InvalidRequest                         422   a path, query or envelope that fits no call
 ├── NotFound                               404   no call has this path
 ├── MethodNotAllowed                       405
+├── RequestTimeout                         408
 ├── BodyTooLarge                           413
 ├── Unauthorized                           401
 ├── Overloaded                             429   with Retry-After
@@ -153,9 +154,28 @@ class Unauthorized(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """A bound was reached; the item was not accepted."""
+    """A bound was reached; the item was not accepted.
 
-    code, status, retry_after_s = "overloaded", 429, 1
+    Args:
+        message: Which one.
+        retry_after_s: Seconds until there may be room, at least 1.
+        data: The bound, by its setting's name.
+    """
+
+    code, status = "overloaded", 429
+
+    def __init__(self, message: str, *, retry_after_s: int = 1, **data: Any) -> None:
+        super().__init__(message, **data)
+        self.retry_after_s = max(1, retry_after_s)
+
+
+class RequestTimeout(ServiceError):
+    """The request's body took too long to arrive; nothing was changed."""
+
+    code, status = "request_timeout", 408
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the body took over {limit_s:g} seconds to arrive", read_timeout_s=limit_s)
 
 
 class Unavailable(ServiceError):

@@ -102,7 +102,7 @@ class _Server(uvicorn.Server):
 
     async def _drain(self) -> None:
         try:
-            await self._engines.drain()
+            await self._engines.leave()
         finally:
             self.should_exit = True
 

@@ -36,8 +36,8 @@ async def observe(
     reply, marked `duplicate`, and learns nothing twice. What experts said is part of the kept reply if the first
     sending asked for it; a resend shows it if it asks too.
     """
-    engine = await engines.get(model)
-    (answer,) = await engine.submit([body.to_observation(stream)], experts=experts)
+    async with engines.use(model) as engine:
+        (answer,) = await engine.submit([body.to_observation(stream)], experts=experts)
     if isinstance(answer, ServiceError):
         raise answer
     return routes.json_bytes(answer)
@@ -60,8 +60,8 @@ async def observe_many(
     """
     if len(body.observations) > settings.max_items_per_request:
         raise InvalidItem(f"at most {settings.max_items_per_request} observations fit one request")
-    engine = await engines.get(model)
-    answers = await engine.submit([read_observation(value) for value in body.observations], experts=experts)
+    async with engines.use(model) as engine:
+        answers = await engine.submit([read_observation(value) for value in body.observations], experts=experts)
     request_id = request.state.request_id
     results = (a if isinstance(a, bytes) else orjson.dumps(a.to_dict(request_id)) for a in answers)
     request.app.state.metrics.count_errors(answers)
