@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from service import __version__
 from service.api import failures, health, models, observations, streams
-from service.api.middleware import ApiKeys, BodyLimit, RequestContext
+from service.api.middleware import ApiKeys, BodyLimit, Crowd, RequestContext
 from service.compute import ComputeThread
 from service.engines import Engines
 from service.metrics import Metrics
@@ -58,7 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
     for part in (models, observations, streams, health):
         app.include_router(part.router)
     failures.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, metrics=metrics)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, timeout_s=settings.read_timeout_s, metrics=metrics)
     app.add_middleware(ApiKeys, keys=settings.keys, metrics=metrics)
+    app.add_middleware(Crowd, max_connections=settings.max_connections, metrics=metrics)
     app.add_middleware(RequestContext, metrics=metrics)  # added last: it is the outermost
     return app

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from service import __version__
 from service.app import create_app
+from service.connections import allow_files, bounded
 from service.engines import Engines
 from service.errors import StoreUnavailable
 from service.settings import Settings
@@ -43,6 +44,7 @@ async def run(settings: Settings, tell: Callable[[str], None]) -> None:
         StartError: If the address or the store cannot be had.
     """
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
+    allow_files(settings.max_connections)
     listener = _listen(settings.host, settings.port)
     app = create_app(settings)
     lifespan = app.router.lifespan_context(app)
@@ -54,6 +56,7 @@ async def run(settings: Settings, tell: Callable[[str], None]) -> None:
     try:
         config = uvicorn.Config(
             app,
+            http=bounded(settings.max_connections, settings.read_timeout_s),
             lifespan="off",  # entered here, where what it raises can be told in one line
             log_config=None,
             log_level="warning",
