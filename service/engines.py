@@ -6,16 +6,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from model.spec import ModelSpec
 from service.bounds import Bound, SharedBounds
 from service.compute import ComputeThread
 from service.engine import Engine
-from service.errors import Draining, ModelExists, UnknownModel
+from service.errors import Draining, InvalidSpec, ModelExists, UnknownModel
 from service.metrics import Metrics
 from service.model_record import ModelRecord
 from service.open_engines import OpenEngines
 from service.settings import Settings
+from service.sizing import Size, check_size, size_of
 from service.store import Store
 
 log = logging.getLogger("stepahead")
@@ -72,10 +74,15 @@ class Engines:
             Its record, and whether it was created now.
 
         Raises:
+            InvalidSpec: If a model of it would be too large.
             ModelExists: If a model of that name has another spec.
             StoreUnavailable: If the store did not answer.
         """
         self._refuse_if_draining()
+        try:
+            check_size(spec)
+        except ValueError as error:
+            raise InvalidSpec(str(error)) from error
         async with self._open.lock(model):
             record = ModelRecord.new(spec)
             there = await self._store.create_model(model, record.encode())
@@ -138,6 +145,23 @@ class Engines:
     async def count_streams(self, model: str) -> int:
         """Streams of a model, those included that have just expired."""
         return await self._store.partition(model).count_streams()
+
+    async def size(self, spec: ModelSpec, streams: int) -> Size:
+        """What streams of a spec take.
+
+        Raises:
+            InvalidSpec: If a model of it would be too large.
+            Overloaded: If too many read already.
+        """
+        settings = self._settings
+        measure = partial(
+            size_of, kept_replies=settings.kept_replies, snapshot_every_updates=settings.snapshot_every_updates
+        )
+        with self._bounds.reading():
+            try:
+                return await self._reading.run(measure, spec, streams)
+            except ValueError as error:
+                raise InvalidSpec(str(error)) from error
 
     def weights_version(self, model: str) -> int | None:
         """Weight updates of a model so far; ``None`` while it is not open in this process."""

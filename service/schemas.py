@@ -97,7 +97,9 @@ class FieldIn(Wire):
         _default("kind", FieldSpec),
         description="`real` for a number, `category` for one of a set of texts.",
     )
-    values: list[str] | None = Field(None, description="A category's values.", examples=[["idle", "busy"]])
+    values: list[str] | None = Field(
+        None, max_length=model_spec.MAX_VALUES, description="A category's values.", examples=[["idle", "busy"]]
+    )
     capacity: int | None = Field(
         None, description="Instead of `values`: how many distinct values an open vocabulary may grow to."
     )
@@ -137,7 +139,9 @@ class ModelSpecIn(Wire):
         }
     )
 
-    fields: list[FieldIn] = Field(description=f"What an item is: 1 to {model_spec.MAX_FIELDS} fields.")
+    fields: list[FieldIn] = Field(
+        max_length=model_spec.MAX_FIELDS, description=f"What an item is: 1 to {model_spec.MAX_FIELDS} fields."
+    )
     cell: CellKind = Field(_default("cell"), description="The recurrent cell.")
     hidden: int = Field(_default("hidden"), description=f"Units per layer, 1 to {model_spec.MAX_HIDDEN}.")
     layers: int = Field(_default("layers"), description=f"Stacked cells, 1 to {model_spec.MAX_LAYERS}.")
@@ -154,7 +158,7 @@ class ModelSpecIn(Wire):
         "that per real field, without seasons; or `none`.",
     )
     tails: TailsKind = Field(_default("tails"), description=_TAILS)
-    quantiles: list[float] = Field(_default("quantiles"), description=_QUANTILES)
+    quantiles: list[float] = Field(_default("quantiles"), max_length=model_spec.MAX_QUANTILES, description=_QUANTILES)
     max_streams: int | None = Field(_default("max_streams"), description=_MAX_STREAMS)
     ttl_s: float | None = Field(_default("ttl_s"), description=_TTL_S)
 
@@ -167,13 +171,20 @@ class ModelSpecIn(Wire):
         return ModelSpec.from_dict(self.model_dump())
 
 
+class SizeIn(Wire):
+    """A spec, and how many streams of it there are to be."""
+
+    spec: ModelSpecIn
+    streams: int = Field(1, ge=1, le=MAX_SEQUENCE, description="How many.")
+
+
 class ModelPatchIn(Wire):
     """What may change while a model runs; what is absent stays."""
 
     learn: LearnIn | None = Field(None, description="What an item changes; parts that are absent stay.")
     learning_rate: float | None = Field(None, description=_LEARNING_RATE)
     tails: TailsKind | None = Field(None, description=_TAILS)
-    quantiles: list[float] | None = Field(None, description=_QUANTILES)
+    quantiles: list[float] | None = Field(None, max_length=model_spec.MAX_QUANTILES, description=_QUANTILES)
     max_streams: int | None = Field(None, description=_MAX_STREAMS)
     ttl_s: float | None = Field(None, description=_TTL_S)
 

@@ -45,7 +45,7 @@ _WARM_UP = 24  # items after which a reply has all its parts, and a category kno
 _COPIES = 4  # of the parameters: themselves, two means of the optimiser, its step factors
 _SAVED_COPIES = 3  # of these in a snapshot
 _FLOAT = 4  # bytes, and as many of a count
-_REDO_HEAD_BYTES = 160  # header and numbers of a redo record, and what the store's stream adds
+_HEAD_BYTES = 160  # header and numbers of a snapshot or a redo record, and what the store's stream adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +166,13 @@ def _snapshot_bytes(spec: ModelSpec) -> int:
     # Of the rows of the counts at most half are in use, each with its place.
     counts = _counts_bytes(spec) * (ROW + 1) // (2 * ROW)
     values = sum(f.n_slots * 16 for f in spec.categories)
-    return _SAVED_COPIES * _FLOAT * _n_parameters(spec) + counts + values
+    return _HEAD_BYTES + _SAVED_COPIES * _FLOAT * _n_parameters(spec) + counts + values
 
 
 def _redo_bytes(spec: ModelSpec) -> int:
     """Of the record of one update that learned from one stream."""
     lesson = lesson_dtype(len(spec.categories)).itemsize if spec.has_ngrams else 0
-    return _REDO_HEAD_BYTES + example_dtype(spec).itemsize + lesson
+    return _HEAD_BYTES + example_dtype(spec).itemsize + lesson
 
 
 def _typical_reply(spec: ModelSpec, stream: str) -> bytes:

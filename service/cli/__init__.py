@@ -8,7 +8,7 @@ import click
 
 from service import __version__
 
-COMMANDS = ("serve", "evaluate", "replay")
+COMMANDS = ("serve", "evaluate", "replay", "size")
 
 
 class Commands(click.Group):
