@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +114,7 @@ class Batcher:
                 long, which nothing does in an empty queue; then none was taken.
         """
         self._refuse_over_bounds(len(entries))
-        self._refuse_long_wait(entries)
+        self._refuse_long_wait({entry.stream for entry in entries})
         taken = 0
         for entry in entries:
             queue = self._waiting.setdefault(entry.stream, deque())
@@ -125,6 +125,15 @@ class Batcher:
                 bound = self._max_per_stream
                 entry.resolve(Overloaded(f"{bound} items of the stream wait already", max_queue_per_stream=bound))
         self._count(taken)
+
+    def refuse_if_crowded(self) -> None:
+        """Return if an item of a new stream would be taken; it says so before anything is known of a frame.
+
+        Raises:
+            Overloaded: As :meth:`add`.
+        """
+        self._refuse_over_bounds(1)
+        self._refuse_long_wait([""])  # which names no stream
 
     def take(self, n: int) -> list[Entry]:
         """Remove and return the first entry of each of the next ``n`` streams, least recently served first."""
@@ -175,8 +184,8 @@ class Batcher:
             if n and waiting + n > bound:
                 raise Overloaded(f"{waiting} items wait, at most {bound} may", **{setting: bound})
 
-    def _refuse_long_wait(self, entries: Sequence[Entry]) -> None:
-        wait_s = max((self.wait_s(stream) for stream in {entry.stream for entry in entries}), default=0.0)
+    def _refuse_long_wait(self, streams: Iterable[str]) -> None:
+        wait_s = max(map(self.wait_s, streams), default=0.0)
         if wait_s > self._max_wait_s:
             raise Overloaded(
                 f"what waits takes some {wait_s:.1f} seconds, at most {self._max_wait_s:g} may",

@@ -151,6 +151,14 @@ class Engine:
         self._arrived.set()
         return await frame.future
 
+    def refuse_if_crowded(self) -> None:
+        """Return if items may be taken, as far as that can be told before they are read.
+
+        Raises:
+            Overloaded: If what waits already leaves no room for any.
+        """
+        self._batcher.refuse_if_crowded()
+
     async def delete_stream(self, stream: str) -> None:
         """Forget a stream with all it carries.
 

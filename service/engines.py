@@ -67,6 +67,18 @@ class Engines:
         """
         return await self._open.get(model)
 
+    def refuse_if_crowded(self, model: str) -> None:
+        """Return if a model may take items, as far as that can be told before they are read.
+
+        To read items and then refuse them takes as long as to take them: under overload nothing else would be done.
+
+        Raises:
+            Overloaded: If what waits already leaves no room for any.
+        """
+        engine = self._open.peek(model)
+        if engine is not None:
+            engine.refuse_if_crowded()
+
     async def create(self, model: str, spec: ModelSpec) -> tuple[ModelRecord, bool]:
         """Keep a new model, unless it is there already.
 

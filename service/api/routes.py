@@ -55,9 +55,19 @@ class SpecRoute(JsonRoute):
 
 
 class ObservationRoute(JsonRoute):
-    """A route that takes items."""
+    """A route that takes items; where the model can take none it says so before it reads them."""
 
     refusal = InvalidItem
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Handle a request unless the model is overloaded."""
+        handle = super().get_route_handler()
+
+        async def handle_with_room(request: Request) -> Response:
+            _engines(request).refuse_if_crowded(request.path_params["model"])
+            return await handle(request)
+
+        return handle_with_room
 
 
 def describe(errors: Sequence[Any]) -> str:

@@ -117,6 +117,15 @@ def test_streams_that_fill_many_batches_wait_for_their_turn() -> None:
     assert refused.value.retry_after_s == 1
 
 
+def test_a_crowded_queue_refuses_before_anything_is_read() -> None:
+    """Where no item of any new stream would be taken, by the estimate as by a bound; else the frame itself decides."""
+    for crowded in (paced(1.0, *map(str, range(22))), batcher_of("a", max_items=1)[0]):
+        with pytest.raises(Overloaded):
+            crowded.refuse_if_crowded()
+    for open_ in (paced(1.0, *["a"] * 14), paced(1000.0), empty()):
+        open_.refuse_if_crowded()
+
+
 def test_a_frame_into_an_empty_queue_is_taken() -> None:
     """However slow batches are, and however many items the frame has."""
     batcher = paced(1000.0, *["a"] * 500)
