@@ -98,7 +98,6 @@ class Batcher:
         self._total = total
         self._waiting: OrderedDict[str, deque[Entry]] = OrderedDict()
         self._size = 0
-        self._max_batch = 1  # as it was last asked for
         self.pace = Pace()
 
     def __len__(self) -> int:
@@ -137,7 +136,6 @@ class Batcher:
 
     def take(self, n: int) -> list[Entry]:
         """Remove and return the first entry of each of the next ``n`` streams, least recently served first."""
-        self._max_batch = max(1, n)
         taken = []
         for _ in range(min(n, len(self._waiting))):
             _, queue = self._waiting.popitem(last=False)
@@ -174,7 +172,7 @@ class Batcher:
 
     def wait_s(self, stream: str) -> float:
         """Estimate the seconds that an entry of a stream would wait if it came now; 0 in an empty queue."""
-        return self.pace.wait_s(len(self._waiting.get(stream, ())), len(self._waiting), self._max_batch)
+        return self.pace.wait_s(len(self._waiting.get(stream, ())), len(self._waiting))
 
     def _refuse_over_bounds(self, n: int) -> None:
         for bound, waiting, setting in (

@@ -264,7 +264,7 @@ class Engine:
             if not isinstance(error, Exception):
                 raise
         else:
-            self._batcher.pace.count(time.perf_counter() - begun_s)
+            self._batcher.pace.count(time.perf_counter() - begun_s, len(batch))
             self._weights.count(step.redo)
             metrics.drifts.labels(self.model).inc(n_begun(step.beliefs.records))
             for entry, change in zip(todo.entries, changes, strict=True):

@@ -39,12 +39,11 @@ def empty(
     return Batcher(max_items, max_per_stream, max_wait_s, total or Bound(1000))
 
 
-def paced(batch_s: float, *streams: str, max_batch: int = 2) -> Batcher:
-    """A batcher that holds one frame; its batches of ``max_batch`` streams have long taken ``batch_s`` seconds."""
+def paced(batch_s: float, *streams: str, size: int = 2) -> Batcher:
+    """A batcher that holds one frame; its batches of ``size`` items have long taken ``batch_s`` seconds."""
     batcher = empty()
-    batcher.take(max_batch)
     for _ in range(100):
-        batcher.pace.count(batch_s)
+        batcher.pace.count(batch_s, size)
     batcher.add(frame_of(*streams)[1])
     return batcher
 
@@ -141,12 +140,19 @@ def test_the_estimate_follows_what_batches_take() -> None:
     batcher = empty()
     batcher.add(frame_of("a", "a", "a")[1])
     assert batcher.wait_s("a") == 0
-    batcher.take(256)
-    batcher.pace.count(5.0)
+    batcher.pace.count(5.0, 10)
     assert batcher.pace.batch_s == pytest.approx(1.0)
     for _ in range(50):
-        batcher.pace.count(0.01)
+        batcher.pace.count(0.01, 10)
     assert batcher.pace.batch_s == pytest.approx(0.01, rel=0.01)
+
+
+def test_the_first_large_batch_corrects_what_small_ones_foretold() -> None:
+    """What single items took says too much of many streams at once; one batch of many tells their time each."""
+    batcher = paced(0.0015, *map(str, range(900)), size=1)
+    assert batcher.wait_s("new") == pytest.approx(1.35)
+    batcher.pace.count(0.1, 256)
+    assert batcher.wait_s("new") == pytest.approx(900 * 0.1 / 256, rel=0.1)
 
 
 def test_over_a_streams_bound_only_its_items_are_refused() -> None:

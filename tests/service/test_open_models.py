@@ -368,7 +368,7 @@ async def test_an_estimated_wait_refuses_a_frame(store: FaultyStore, compute: Co
     async with engines.use("m0") as engine:
         first = asyncio.create_task(engine.submit([Observation("s", {"load": 1.0})]))
         await arrived.wait()
-        engine._batcher.pace.count(100.0)  # as if an earlier batch had taken so long
+        engine._batcher.pace.count(100.0, 1)  # as if an earlier batch had taken so long
         second = asyncio.create_task(engine.submit([Observation("s", {"load": 1.0})]))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded) as refused:
