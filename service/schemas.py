@@ -218,6 +218,7 @@ class ObservationIn(Wire):
     )
 
     item: Annotated[dict[str, Any], AfterValidator(_check_readable)] = Field(
+        max_length=model_spec.MAX_FIELDS,
         description="A value for each field: a number for a real one, a text for a category; "
         "`null` or absent where it is missing.",
         json_schema_extra={"additionalProperties": {"type": ["number", "string", "null"]}},

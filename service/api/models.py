@@ -23,7 +23,7 @@ router = APIRouter(route_class=SpecRoute, prefix="/v1/models", tags=["models"])
     status_code=201,
     responses={
         200: {"model": documents.ModelInfo, "description": "It was there already, with the same spec."},
-        **error_docs(409, 413, 422, 503),
+        **error_docs(408, 409, 413, 422, 503),
     },
 )
 async def create_model(model: ModelName, body: ModelSpecIn, engines: Engines) -> Response:
@@ -49,7 +49,7 @@ async def read_model(model: ModelName, engines: Engines) -> Response:
     return json_response(await _describe(model, await engines.record(model), engines))
 
 
-@router.patch("/{model}", response_model=documents.ModelInfo, responses=error_docs(404, 413, 422, 503))
+@router.patch("/{model}", response_model=documents.ModelInfo, responses=error_docs(404, 408, 413, 422, 503))
 async def change_model(model: ModelName, body: ModelPatchIn, engines: Engines) -> Response:
     """Change what may change while a model runs; takes effect from the next item."""
 

@@ -26,7 +26,9 @@ from service.schemas import ObservationIn, ObservationsIn, StreamObservationIn
 router = APIRouter(route_class=ObservationRoute, prefix="/v1/models/{model}", tags=["observations"])
 
 
-@router.post("/streams/{stream}/observations", response_model=Reply, responses=error_docs(404, 409, 413, 422, 429, 503))
+@router.post(
+    "/streams/{stream}/observations", response_model=Reply, responses=error_docs(404, 408, 409, 413, 422, 429, 503)
+)
 async def observe(
     model: ModelName, stream: StreamPath, body: ObservationIn, engines: Engines, experts: WithExperts = False
 ) -> Response:
@@ -43,7 +45,7 @@ async def observe(
     return routes.json_bytes(answer)
 
 
-@router.post("/observations", response_model=Results, responses=error_docs(404, 413, 422, 429, 503))
+@router.post("/observations", response_model=Results, responses=error_docs(404, 408, 413, 422, 429, 503))
 async def observe_many(
     model: ModelName,
     body: ObservationsIn,

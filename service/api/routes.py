@@ -116,6 +116,7 @@ def error_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _ERRORS = {
     404: "`unknown_model`, `unknown_stream`",
+    408: "`request_timeout`; nothing was changed, and the connection is closed",
     409: "`model_exists`, `sequence_gap` (with `expected` and `received`), `sequence_stale`",
     413: "`body_too_large`",
     422: "`invalid_item`, `invalid_spec`, `invalid_request`; nothing was changed",

@@ -12,7 +12,7 @@ from service.schemas import SizeIn
 router = APIRouter(route_class=SpecRoute, prefix="/v1/size", tags=["models"])
 
 
-@router.post("", response_model=documents.Size, responses=error_docs(413, 422, 429))
+@router.post("", response_model=documents.Size, responses=error_docs(408, 413, 422, 429))
 async def size(body: SizeIn, engines: Engines) -> Response:
     """Tell what streams of a spec take in the store, and a model of it in the service; creates nothing."""
     try:

@@ -141,6 +141,17 @@ async def test_an_idle_model_leaves_memory(store: FaultyStore, compute: ComputeT
     await engines.drain()
 
 
+async def test_idle_models_leave_by_themselves(store: FaultyStore, compute: ComputeThread) -> None:
+    """Nobody has to ask for it."""
+    engines, _ = await engines_of(store, compute, "m0", model_idle_s=0.01)
+    await send(engines, "m0", 1)
+    async with asyncio.timeout(60):
+        while in_memory(engines):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+    assert isinstance((await send(engines, "m0", 2))[0], bytes)
+    await engines.drain()
+
+
 async def test_a_model_in_use_stays(store: FaultyStore, compute: ComputeThread, clock: Clock) -> None:
     """Neither one with an item in progress, nor one that is held, nor one that is read is closed, however long."""
     engines, _ = await engines_of(store, compute, "m0", "m1", "m2", model_idle_s=1)
@@ -235,6 +246,26 @@ async def test_a_snapshot_that_fails_loses_nothing(store: FaultyStore, compute: 
     (answer,) = await send(engines, "m0", n + 1)
     assert isinstance(answer, bytes)
     assert json.loads(answer)["sequence"] == n + 1
+    await engines.drain()
+
+
+async def test_who_waits_for_a_model_to_open_is_not_overtaken(store: FaultyStore, compute: ComputeThread) -> None:
+    """Calls that came while it opened go before one that finds it open."""
+    engines, _ = await engines_of(store, compute, "m0")
+    arrived, go_on = store.faults.hold("load_weights")
+
+    async def first() -> list[Answer]:
+        async with engines.use("m0") as engine:
+            late = asyncio.create_task(send(engines, "m0", 4))
+            return await engine.submit([Observation("s", {"load": 1.0}, 1)]) + await late
+
+    opening = asyncio.create_task(first())
+    await arrived.wait()
+    waiting = [asyncio.create_task(send(engines, "m0", n)) for n in (2, 3)]
+    await asyncio.sleep(0)
+    go_on.set()
+    for answers in await asyncio.gather(opening, *waiting):
+        assert all(isinstance(answer, bytes) for answer in answers), answers
     await engines.drain()
 
 
