@@ -43,7 +43,7 @@ class Engines:
         self._settings = settings
         self._metrics = metrics
         self._bounds = SharedBounds(Bound(settings.max_queue_total), Bound(settings.max_reads))
-        self._open = OpenEngines(self._engine, settings, metrics)
+        self._open = OpenEngines(self._engine, self.record, settings, metrics)
         self.leaving = False
         self.draining = False
         self.aborted = False

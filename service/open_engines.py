@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from weakref import WeakValueDictionary
@@ -33,12 +33,20 @@ class OpenEngines:
 
     Args:
         make: Makes the engine of a model, not yet opened.
+        check: Raises ``UnknownModel`` for a model that there is not: none gives way to it.
         settings: How many may be in memory, and how long without use.
         metrics: What is told of them.
     """
 
-    def __init__(self, make: Callable[[str], Engine], settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        make: Callable[[str], Engine],
+        check: Callable[[str], Awaitable[object]],
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
         self._make = make
+        self._check = check
         self._idle_s = settings.model_idle_s
         self._metrics = metrics
         self._residents = Residents(settings.max_open_models, settings.max_models_bytes)
@@ -100,6 +108,8 @@ class OpenEngines:
         if engine is not None:
             return engine
         self._residents.remove(model)  # one that ended
+        if not self._residents.has_room:
+            await self._check(model)
         await self._make_room()
         with self._residents.opening():
             engine = self._make(model)

@@ -16,7 +16,7 @@ from service import open_engines
 from service.batcher import Answer, Observation
 from service.compute import ComputeThread
 from service.engines import Engines
-from service.errors import Draining, Overloaded, ServiceError, StoreUnavailable
+from service.errors import Draining, Overloaded, ServiceError, StoreUnavailable, UnknownModel
 from service.metrics import Metrics
 from service.recovery import REDONE_AT_ONCE
 from service.settings import Settings
@@ -183,6 +183,16 @@ async def test_the_one_used_longest_ago_gives_way(store: FaultyStore, compute: C
     for model, number in (("m0", 1), ("m1", 1), ("m0", 2), ("m2", 1)):
         await send(engines, model, number)
     assert in_memory(engines) == {"m0", "m2"}
+    await engines.drain()
+
+
+async def test_a_model_that_there_is_not_takes_no_room(store: FaultyStore, compute: ComputeThread) -> None:
+    """Whoever asks for names that nobody knows drives no model out."""
+    engines, _ = await engines_of(store, compute, "m0", max_open_models=1)
+    await send(engines, "m0", 1)
+    with pytest.raises(UnknownModel):
+        await send(engines, "unknown", 1)
+    assert in_memory(engines) == {"m0"}
     await engines.drain()
 
 
