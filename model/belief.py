@@ -95,7 +95,7 @@ def _belief_dtype(layout: Layout, n_dense: int) -> np.dtype[np.void]:
     return np.dtype([*parts, ("filler", np.int32, (filler,))])
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=32)  # megabytes each where vocabularies are large
 def _fresh(dtype: np.dtype[np.void]) -> bytes:
     """The belief of a stream that has seen nothing."""
     records = np.zeros(1, dtype)

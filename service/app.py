@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from service import __version__
-from service.api import archives, failures, health, models, observations, openapi, stream_snapshots, streams
-from service.api.middleware import OPEN_PATHS, ApiKeys, BodyLimit, RequestContext
+from service.api import archives, failures, health, models, observations, openapi, sizes, stream_snapshots, streams
+from service.api.middleware import OPEN_PATHS, ApiKeys, BodyLimit, Crowd, RequestContext
 from service.compute import ComputeThread
 from service.engines import Engines
 from service.metrics import Metrics
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="stepahead", version=__version__, description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False
     )
     app.state.settings, app.state.metrics = settings, metrics
-    for part in (models, observations, streams, stream_snapshots, archives, health):
+    for part in (models, observations, streams, stream_snapshots, archives, sizes, health):
         app.include_router(part.router)
     failures.install(app)
     openapi.install(app, OPEN_PATHS, settings)
@@ -63,8 +63,10 @@ def create_app(settings: Settings) -> FastAPI:
         BodyLimit,
         max_bytes=settings.max_body_bytes,
         max_archive_bytes=settings.max_archive_bytes,
+        timeout_s=settings.body_timeout_s,
         metrics=metrics,
     )
     app.add_middleware(ApiKeys, keys=settings.keys, metrics=metrics)
+    app.add_middleware(Crowd, max_connections=settings.max_connections, metrics=metrics)
     app.add_middleware(RequestContext, metrics=metrics)  # added last: it is the outermost
     return app

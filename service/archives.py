@@ -22,6 +22,7 @@ from service.engines import Engines
 from service.errors import ArchiveTooLarge, InvalidArchive, ServiceError, UnknownStream
 from service.model_record import ModelRecord
 from service.schemas import ModelSpecIn, check_stream_name
+from service.sizing import check_size
 from service.store import NewStream, Partition
 from service.turn import Turn
 
@@ -168,7 +169,9 @@ def _named() -> Iterator[None]:
 def _spec(file: TensorFile) -> ModelSpec:
     """The file's spec, as strictly checked as one that a caller sends."""
     try:
-        return ModelSpecIn.model_validate_json(file.text("spec")).to_spec()
+        spec = ModelSpecIn.model_validate_json(file.text("spec")).to_spec()
+        check_size(spec)
+        return spec
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"its spec: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

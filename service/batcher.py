@@ -6,13 +6,16 @@ Pure: it holds entries and hands out batches; waiting is the engine's business.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from model.items import Item
+from service.bounds import Bound
 from service.errors import Overloaded, ServiceError
+from service.pace import Pace
 
 Answer = bytes | ServiceError
 """A reply as it is sent, or a named error."""
@@ -93,13 +96,18 @@ class Batcher:
     Args:
         max_items: Bound on all waiting entries.
         max_per_stream: Bound on the waiting entries of one stream.
+        max_wait_s: Bound on the wait that an entry is estimated to have, in seconds.
+        total: Bound on the waiting entries of all partitions, shared by them.
     """
 
-    def __init__(self, max_items: int, max_per_stream: int) -> None:
+    def __init__(self, max_items: int, max_per_stream: int, max_wait_s: float, total: Bound) -> None:
         self._max_items = max_items
         self._max_per_stream = max_per_stream
+        self._max_wait_s = max_wait_s
+        self._total = total
         self._waiting: OrderedDict[str, deque[Entry]] = OrderedDict()
         self._size = 0
+        self.pace = Pace()
 
     def __len__(self) -> int:
         return self._size
@@ -110,18 +118,30 @@ class Batcher:
         Once one entry of a stream is refused so are the frame's later ones of that stream: order is kept.
 
         Raises:
-            Overloaded: If they do not all fit the queue; then none was taken.
+            Overloaded: If they do not all fit the queue, or what waits already would keep one of them waiting too
+                long, which nothing does in an empty queue; then none was taken.
         """
-        if self._size + len(entries) > self._max_items:
-            raise Overloaded(f"{self._size} items wait, at most {self._max_items} may", max_queue=self._max_items)
+        self._refuse_over_bounds(len(entries))
+        self._refuse_long_wait({entry.stream for entry in entries})
+        taken = 0
         for entry in entries:
             queue = self._waiting.setdefault(entry.stream, deque())
             if len(queue) < self._max_per_stream:
                 queue.append(entry)
-                self._size += 1
+                taken += 1
             else:
                 bound = self._max_per_stream
                 entry.resolve(Overloaded(f"{bound} items of the stream wait already", max_queue_per_stream=bound))
+        self._count(taken)
+
+    def refuse_if_crowded(self) -> None:
+        """Return if an item of a new stream would be taken; it says so before anything is known of a frame.
+
+        Raises:
+            Overloaded: As :meth:`add`.
+        """
+        self._refuse_over_bounds(1)
+        self._refuse_long_wait([""])  # which names no stream
 
     def take(self, n: int) -> list[Entry]:
         """Remove and return the first entry of each of the next ``n`` streams, least recently served first."""
@@ -132,7 +152,7 @@ class Batcher:
         for queue, entry in taken:  # after the loop: a stream has one turn per batch
             if queue:
                 self._waiting[entry.stream] = queue
-        self._size -= len(taken)
+        self._count(-len(taken))
         return [entry for _, entry in taken]
 
     def take_followers(self, batch: Sequence[Entry]) -> list[Entry]:
@@ -149,12 +169,38 @@ class Batcher:
             followers += [e for e in queue if e.frame is entry.frame]
             if kept:
                 self._waiting[entry.stream] = kept
-        self._size -= len(followers)
+        self._count(-len(followers))
         return followers
 
     def take_all(self) -> list[Entry]:
         """Remove and return everything."""
         entries = [entry for queue in self._waiting.values() for entry in queue]
         self._waiting.clear()
-        self._size = 0
+        self._count(-self._size)
         return entries
+
+    def wait_s(self, stream: str) -> float:
+        """Estimate the seconds that an entry of a stream would wait if it came now; 0 in an empty queue."""
+        return self.pace.wait_s(len(self._waiting.get(stream, ())), len(self._waiting))
+
+    def _refuse_over_bounds(self, n: int) -> None:
+        for bound, waiting, setting in (
+            (self._max_items, self._size, "max_queue"),
+            (self._total.most, self._total.taken, "max_queue_total"),
+        ):
+            if n and waiting + n > bound:
+                raise Overloaded(f"{waiting} items wait, at most {bound} may", **{setting: bound})
+
+    def _refuse_long_wait(self, streams: Iterable[str]) -> None:
+        wait_s = max(map(self.wait_s, streams), default=0.0)
+        if wait_s > self._max_wait_s:
+            raise Overloaded(
+                f"what waits takes some {wait_s:.1f} seconds, at most {self._max_wait_s:g} may",
+                retry_after_s=math.ceil(wait_s - self._max_wait_s),
+                max_wait_s=self._max_wait_s,
+            )
+
+    def _count(self, n: int) -> None:
+        """Take note of ``n`` more that wait, here and over all partitions."""
+        self._size += n
+        self._total.count(n)

@@ -189,6 +189,22 @@ class Models(BaseModel):
     models: list[ModelInfo]
 
 
+class Size(BaseModel):
+    """What streams of a model take, in bytes where the name says so."""
+
+    streams: int
+    belief_bytes: int = Field(description="A belief as it is written.")
+    reply_bytes: int = Field(description="A kept reply, without what experts said.")
+    kept_replies: int = Field(description="Replies kept per stream.")
+    key_bytes: int = Field(description="What the store adds for a stream.")
+    stream_bytes: int = Field(description="A stream that keeps all the replies it may, in the store.")
+    streams_bytes: int = Field(description="All streams.")
+    snapshot_bytes: int = Field(description="The saved weights, at most.")
+    redo_bytes: int = Field(description="The redo log, at most.")
+    store_bytes: int = Field(description="All of it in the store's memory.")
+    memory_bytes: int = Field(description="The model in the service's memory while it is in use, at most.")
+
+
 class StreamSummary(BaseModel):
     """Where a stream stands and how well it is predicted."""
 

@@ -15,6 +15,7 @@ from model.drift import n_begun
 from model.items import parse_item
 from model.spec import ModelSpec
 from service.batcher import Answer, Batcher, Entry, Frame, Observation
+from service.bounds import SharedBounds
 from service.compute import ComputeThread
 from service.errors import Draining, InvalidItem, ServiceError, StoreUnavailable, UnknownStream
 from service.metrics import Metrics
@@ -23,6 +24,7 @@ from service.population import Population
 from service.reading import Reader
 from service.settings import Settings
 from service.settle import Attempt, applied, learn, settle
+from service.sizing import memory_bytes
 from service.store import Partition
 from service.turn import Turn
 
@@ -42,6 +44,7 @@ class Engine:
         compute: The thread that learns.
         reading: The thread that streams are looked at in.
         settings: Bounds of queue and batch, and how often to snapshot.
+        bounds: Those that all models share.
         metrics: What it reports to.
     """
 
@@ -53,6 +56,7 @@ class Engine:
         compute: ComputeThread,
         reading: ComputeThread,
         settings: Settings,
+        bounds: SharedBounds,
         metrics: Metrics,
     ) -> None:
         self.model = model
@@ -60,10 +64,10 @@ class Engine:
         self._compute = compute
         self._metrics = metrics
         self._max_batch = settings.max_batch
-        self._batcher = Batcher(settings.max_queue, settings.max_queue_per_stream)
+        self._batcher = Batcher(settings.max_queue, settings.max_queue_per_stream, settings.max_wait_s, bounds.waiting)
         self._owner = Owner(model, partition, load_spec, compute, settings.snapshot_every_updates)
         self._population = Population(partition)
-        self.reader = Reader(model, partition, self.between_batches, reading)
+        self.reader = Reader(model, partition, self.between_batches, reading, bounds)
         self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
         self._arrived = asyncio.Event()
         self._refusal: ServiceError | None = None  # set once it takes no new items
@@ -85,6 +89,16 @@ class Engine:
     def is_open(self) -> bool:
         """Whether it takes items."""
         return self._loop is not None and not self._loop.done() and self._refusal is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in progress and nothing waits."""
+        return not len(self._batcher) and not self._turn.locked()
+
+    @property
+    def n_bytes(self) -> int:
+        """What its weights and counts take in memory, nearly."""
+        return memory_bytes(self._owner.learner)
 
     @property
     def spec(self) -> ModelSpec:
@@ -133,6 +147,14 @@ class Engine:
         self._arrived.set()
         return await frame.future
 
+    def refuse_if_crowded(self) -> None:
+        """Return if items may be taken, as far as that can be told before they are read.
+
+        Raises:
+            Overloaded: If what waits already leaves no room for any.
+        """
+        self._batcher.refuse_if_crowded()
+
     async def delete_stream(self, stream: str) -> None:
         """Forget a stream with all it carries.
 
@@ -161,15 +183,19 @@ class Engine:
         finally:
             keep.close()  # where it was not reached
 
-    async def drain(self, refusal: ServiceError | None = None) -> None:
-        """Take no new items, answer those taken, snapshot the weights and stop."""
+    async def drain(self, refusal: ServiceError | None = None, *, snapshot: bool = True) -> None:
+        """Take no new items, answer those taken, snapshot the weights, stop and let go of them.
+
+        Args:
+            refusal: What new items are answered with; ``None`` for ``draining``.
+            snapshot: Whether to snapshot in any case, or only where much would have to be redone.
+        """
         self._refusal = refusal or Draining()
         self._arrived.set()
         if self._loop is not None:
             await self._loop
         async with self._turn:
-            await self._owner.snapshot()
-            await self._owner.release()
+            await self._owner.leave(snapshot=snapshot)
 
     async def close(self, refusal: ServiceError) -> None:
         """Stop after the batch in progress; what waits is answered with ``refusal``."""
@@ -210,6 +236,7 @@ class Engine:
 
     async def _run_batch(self, batch: list[Entry]) -> None:
         """Take one batch from belief to reply; a failure answers every caller in it."""
+        begun_s = time.perf_counter()
         try:
             await self._owner.ensure()
             try:
@@ -225,6 +252,8 @@ class Engine:
             self._fail(batch, self._named(error))
             if not isinstance(error, Exception):
                 raise
+        else:
+            self._batcher.pace.count(time.perf_counter() - begun_s, len(batch))
 
     async def _learn(self, batch: list[Entry]) -> None:
         """Load, settle, step, commit, adopt, reply; raises what any of these does."""

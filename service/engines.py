@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from weakref import WeakValueDictionary
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 
 from model.spec import ModelSpec
+from service.bounds import Bound, SharedBounds
 from service.compute import ComputeThread
 from service.engine import Engine
-from service.errors import Draining, ModelExists, StoreUnavailable, UnknownModel
+from service.errors import Draining, InvalidSpec, ModelExists, StoreUnavailable, UnknownModel
 from service.metrics import Metrics
 from service.model_record import ModelRecord
+from service.open_engines import OpenEngines
 from service.settings import Settings
+from service.sizing import Size, check_size, size_of
 from service.store import Partition, Store
 
 log = logging.getLogger("stepahead")
@@ -27,7 +30,7 @@ class Engines:
         store: Holds them.
         compute: The thread that all engines learn in.
         reading: The thread that streams are looked at in.
-        settings: Handed to each engine.
+        settings: Handed to each engine; they say how many may be in memory.
         metrics: What they report to.
     """
 
@@ -39,25 +42,42 @@ class Engines:
         self.reading = reading
         self._settings = settings
         self._metrics = metrics
-        self._open: dict[str, Engine] = {}
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._bounds = SharedBounds(Bound(settings.max_queue_total), Bound(settings.max_reads))
+        self._open = OpenEngines(self._engine, self.record, settings, metrics)
+        self.leaving = False
         self.draining = False
         self.aborted = False
 
-    async def get(self, model: str) -> Engine:
-        """The model's engine, opened if it is not yet.
+    def use(self, model: str) -> AbstractAsyncContextManager[Engine]:
+        """The model's engine, opened if it is not yet, and kept open until the end of the block.
 
         Raises:
             UnknownModel: If there is no such model.
+            Overloaded: If it is not in memory, and all that are in it are in use.
             Draining: If the service shuts down.
             StoreUnavailable: If the store did not answer.
         """
-        self._refuse_if_draining()
-        engine = self._open.get(model)
-        if engine is not None and engine.is_open:
-            return engine
-        async with self._lock(model):
-            return await self._opened(model)
+        return self._open.use(model)
+
+    async def get(self, model: str) -> Engine:
+        """The model's engine, for one call that is made at once: an engine without work may be closed.
+
+        Raises:
+            ServiceError: As :meth:`use`.
+        """
+        return await self._open.get(model)
+
+    def refuse_if_crowded(self, model: str) -> None:
+        """Return if a model may take items, as far as that can be told before they are read.
+
+        To read items and then refuse them takes as long as to take them: under overload nothing else would be done.
+
+        Raises:
+            Overloaded: If what waits already leaves no room for any.
+        """
+        engine = self._open.peek(model)
+        if engine is not None:
+            engine.refuse_if_crowded()
 
     async def create(self, model: str, spec: ModelSpec) -> tuple[ModelRecord, bool]:
         """Keep a new model, unless it is there already.
@@ -66,11 +86,16 @@ class Engines:
             Its record, and whether it was created now.
 
         Raises:
+            InvalidSpec: If a model of it would be too large.
             ModelExists: If a model of that name has another spec.
             StoreUnavailable: If the store did not answer.
         """
         self._refuse_if_draining()
-        async with self._lock(model):
+        try:
+            check_size(spec)
+        except ValueError as error:
+            raise InvalidSpec(str(error)) from error
+        async with self._open.lock(model):
             record = ModelRecord.new(spec)
             there = await self._claim(model, record)
         if there is None:
@@ -97,7 +122,7 @@ class Engines:
             StoreUnavailable: If the store did not answer.
         """
         self._refuse_if_draining()
-        async with self._lock(model):
+        async with self._open.lock(model):
             record = ModelRecord.new(spec)
             if await self._claim(model, record.unfinished()) is not None:
                 raise ModelExists(model, "already")
@@ -124,8 +149,8 @@ class Engines:
             UnknownModel: If there is no such model.
             StoreUnavailable: If the store did not answer.
         """
-        async with self._lock(model):
-            engine = await self._opened(model)
+        async with self._open.lock(model):
+            engine = await self._open.open(model)
             record = await self.record(model)
             record = record.with_spec(change(record.spec))
             await engine.change_spec(record.spec, self._store.replace_model(model, record.encode()))
@@ -138,7 +163,7 @@ class Engines:
             UnknownModel: If there is no such model.
             StoreUnavailable: If the store did not answer; the model may then be partly deleted, and can be again.
         """
-        async with self._lock(model):
+        async with self._open.lock(model):
             await self._close(model)
             if not await self._store.delete_model(model):
                 raise UnknownModel(model)
@@ -165,10 +190,37 @@ class Engines:
         """Streams of a model, those included that have just expired."""
         return await self._store.partition(model).count_streams()
 
+    async def size(self, spec: ModelSpec, streams: int) -> Size:
+        """What streams of a spec take.
+
+        Raises:
+            InvalidSpec: If a model of it would be too large.
+            Overloaded: If too many read already.
+        """
+        settings = self._settings
+        measure = partial(
+            size_of, kept_replies=settings.kept_replies, snapshot_every_updates=settings.snapshot_every_updates
+        )
+        with self._bounds.reading():
+            try:
+                return await self.reading.run(measure, spec, streams)
+            except ValueError as error:
+                raise InvalidSpec(str(error)) from error
+
     def weights_version(self, model: str) -> int | None:
         """Weight updates of a model so far; ``None`` while it is not open in this process."""
-        engine = self._open.get(model)
-        return engine.weights_version if engine is not None and engine.is_open else None
+        engine = self._open.peek(model)
+        return None if engine is None else engine.weights_version
+
+    async def close_idle(self) -> None:
+        """Close the engines that nobody used for ``model_idle_s``; it is done now and then by itself."""
+        await self._open.close_idle()
+
+    async def leave(self) -> None:
+        """Be ready no longer, and drain after ``drain_delay_s``: until then who sends items may learn of it."""
+        self.leaving = True
+        await asyncio.sleep(self._settings.drain_delay_s)
+        await self.drain()
 
     async def drain(self) -> None:
         """Take no new items, answer those taken, snapshot all weights; give up after ``drain_timeout_s``.
@@ -177,8 +229,9 @@ class Engines:
         """
         if self.draining:
             return
-        self.draining = True
-        engines = list(self._open.values())
+        self.leaving = self.draining = True
+        self._open.refuse()
+        engines = list(self._open)
         try:
             async with asyncio.timeout(self._settings.drain_timeout_s):
                 outcomes = await asyncio.gather(*(engine.drain() for engine in engines), return_exceptions=True)
@@ -195,35 +248,25 @@ class Engines:
 
         Nothing that was acknowledged is lost by it: the redo log holds what a snapshot would.
         """
-        self.draining = self.aborted = True
+        self.leaving = self.draining = self.aborted = True
+        self._open.refuse()
         await self._abort_all()
 
     async def _abort_all(self) -> None:
-        for engine in list(self._open.values()):
+        for engine in self._open:
             await engine.abort(Draining())
 
-    async def _opened(self, model: str) -> Engine:
-        """The model's engine; to be called under its lock."""
-        self._refuse_if_draining()
-        engine = self._open.get(model)
-        if engine is None or not engine.is_open:
-            partition = self._store.partition(model)
-            engine = Engine(
-                model,
-                partition,
-                lambda: self._spec(model),
-                self._compute,
-                self.reading,
-                self._settings,
-                self._metrics,
-            )
-            await engine.open()
-            self._open[model] = engine
-            self._metrics.models.set(len(self._open))
-            if self.draining:  # it began while the engine opened, and did not see it
-                await engine.drain()
-                raise Draining
-        return engine
+    def _engine(self, model: str) -> Engine:
+        return Engine(
+            model,
+            self._store.partition(model),
+            lambda: self._spec(model),
+            self._compute,
+            self.reading,
+            self._settings,
+            self._bounds,
+            self._metrics,
+        )
 
     async def _claim(self, model: str, record: ModelRecord) -> ModelRecord | None:
         """Keep a new model's record, or return that of the model that is there; to be called under its lock."""
@@ -235,17 +278,13 @@ class Engines:
 
     async def _close(self, model: str) -> None:
         """Close the model's engine, if it is open; what waits is answered ``unknown_model``."""
-        engine = self._open.pop(model, None)
+        engine = self._open.take_out(model)
         if engine is not None:
             await engine.close(UnknownModel(model))
-            self._metrics.forget(model)
-            self._metrics.models.set(len(self._open))
+            self._open.forget(model)
 
     async def _spec(self, model: str) -> ModelSpec:
         return (await self.record(model)).spec
-
-    def _lock(self, model: str) -> asyncio.Lock:
-        return self._locks.setdefault(model, asyncio.Lock())
 
     def _refuse_if_draining(self) -> None:
         if self.draining:

@@ -10,10 +10,10 @@ ServiceError
 ├── InvalidRequest                         422   a path, query or envelope that fits no call
 ├── NotFound                               404   no call has this path
 ├── MethodNotAllowed                       405
+├── RequestTimeout                         408
 ├── BodyTooLarge                           413
 ├── Malformed                              400   no HTTP
 ├── HeadTooLarge                           431
-├── HeadTimeout                            408
 ├── Unauthorized                           401
 ├── Overloaded                             429   with Retry-After
 └── Unavailable                            503   with Retry-After
@@ -204,15 +204,6 @@ class HeadTooLarge(ServiceError):
         super().__init__(f"the headers are over {limit_bytes} bytes", limit_bytes=limit_bytes)
 
 
-class HeadTimeout(ServiceError):
-    """The request's headers did not arrive in time."""
-
-    code, status = "request_timeout", 408
-
-    def __init__(self, timeout_s: float) -> None:
-        super().__init__(f"the headers did not arrive within {timeout_s:g} seconds", timeout_s=timeout_s)
-
-
 class Unauthorized(ServiceError):
     """No valid API key was sent."""
 
@@ -223,9 +214,28 @@ class Unauthorized(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """A bound was reached; the item was not accepted."""
+    """A bound was reached; the item was not accepted.
 
-    code, status, retry_after_s = "overloaded", 429, 1
+    Args:
+        message: Which one.
+        retry_after_s: Seconds until there may be room, at least 1.
+        data: The bound, by its setting's name.
+    """
+
+    code, status = "overloaded", 429
+
+    def __init__(self, message: str, *, retry_after_s: int = 1, **data: Any) -> None:
+        super().__init__(message, **data)
+        self.retry_after_s = max(1, retry_after_s)
+
+
+class RequestTimeout(ServiceError):
+    """A part of the request took too long to arrive; nothing was changed."""
+
+    code, status = "request_timeout", 408
+
+    def __init__(self, part: str, limit_s: float) -> None:
+        super().__init__(f"the {part} took over {limit_s:g} seconds to arrive", limit_s=limit_s)
 
 
 class Unavailable(ServiceError):

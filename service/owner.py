@@ -105,11 +105,19 @@ class Owner:
             self.is_certain = False
             raise
 
-    async def release(self) -> None:
-        """Give the partition back; its next owner need not wait.
+    async def leave(self, *, snapshot: bool) -> None:
+        """Give the partition back: its next owner need not wait.
+
+        Args:
+            snapshot: Whether to snapshot the weights before; if not, only where coming back would else take long.
 
         Raises:
-            StoreUnavailable: If the store did not answer; the lease then lasts as long as this process.
+            StoreUnavailable: If the store did not answer; nothing is lost, and the lease lasts as long as this process.
         """
-        self.is_certain = False
-        await self._partition.release()
+        try:
+            if snapshot or self._weights.is_worth_saving:
+                await self.snapshot()
+            await self._partition.release()
+        finally:
+            self.is_certain = False
+            vars(self).pop("learner", None)  # its owner is part of cycles, which would keep it until they are found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 
@@ -26,7 +27,8 @@ class Population:
 
     def __init__(self, partition: Partition) -> None:
         self._partition = partition
-        self._swept_s = time.monotonic()
+        # Some time in the past: a model that is never open for long is swept as often, counted in the time it is open.
+        self._swept_s = time.monotonic() - random.uniform(0, SWEEP_EVERY_S)
 
     async def admit(
         self, batch: Sequence[Entry], stored: Sequence[StoredStream | None], spec: ModelSpec

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from copy import copy
 from typing import TypeVar
 
+from service.bounds import SharedBounds
 from service.compute import ComputeThread
 from service.errors import UnknownStream
 from service.store import Partition
@@ -26,6 +27,7 @@ class Reader:
         partition: Holds them.
         between_batches: Holds off the next batch; gives what may be used meanwhile.
         compute: The thread that looks.
+        bounds: How many may look or wait for it at once, over all models.
     """
 
     def __init__(
@@ -34,11 +36,13 @@ class Reader:
         partition: Partition,
         between_batches: Callable[[], AbstractAsyncContextManager[Turn]],
         compute: ComputeThread,
+        bounds: SharedBounds,
     ) -> None:
         self._model = model
         self._partition = partition
         self._between_batches = between_batches
         self.compute = compute
+        self._bounds = bounds
 
     async def read(self, stream: str, look: Look[T]) -> T:
         """Look at one stream; changes nothing.
@@ -49,9 +53,11 @@ class Reader:
 
         Raises:
             UnknownStream: If the model has no such stream.
+            Overloaded: If too many look already.
             StoreUnavailable: If the store did not answer.
         """
-        found, _ = await self._look(look, [stream])
+        with self._bounds.reading():
+            found, _ = await self._look(look, [stream])
         if not found:
             raise UnknownStream(self._model, stream)
         return found[0]
@@ -64,15 +70,17 @@ class Reader:
             end.
 
         Raises:
+            Overloaded: If too many look already.
             StoreUnavailable: If the store did not answer.
         """
-        names = await self._partition.list_streams(after, limit)
-        found: list[T] = []
-        looked_at = 0
-        while looked_at < len(names):
-            more, n = await self._look(look, names[looked_at:])
-            found += more
-            looked_at += n
+        with self._bounds.reading():
+            names = await self._partition.list_streams(after, limit)
+            found: list[T] = []
+            looked_at = 0
+            while looked_at < len(names):
+                more, n = await self._look(look, names[looked_at:])
+                found += more
+                looked_at += n
         return found, names[-1] if len(names) == limit else None
 
     async def _look(self, look: Look[T], streams: Sequence[str]) -> tuple[list[T], int]:

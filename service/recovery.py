@@ -19,6 +19,10 @@ REDO_TO_SNAPSHOT = 8
 MANY_REDONE = 100
 """After a recovery that redid so many records the next snapshot is due at once: another one need not redo them."""
 
+REDONE_AT_ONCE = 16
+"""Records that one call in the learning thread redoes: other models learn between two. Fewer are not worth a snapshot
+of a model that leaves memory."""
+
 
 class DamagedWeights(RuntimeError):
     """The stored snapshot and redo records do not lead from one weights version to the next."""
@@ -50,7 +54,9 @@ class WeightsLog:
             DamagedWeights: If a record is missing or cannot be redone.
         """
         version, snapshot, records = await self._partition.load_weights()
-        learner = await self._compute.run(_rebuild, spec, version, snapshot, records)
+        learner = await self._compute.run(_restore, spec, version, snapshot)
+        for i in range(0, len(records), REDONE_AT_ONCE):
+            await self._compute.run(_redo, learner, records[i : i + REDONE_AT_ONCE])
         self._updates = self._redone = len(records)
         self._redo_bytes = sum(len(record) for _, record in records)
         if snapshot is None:
@@ -75,6 +81,11 @@ class WeightsLog:
             or self._redo_bytes > REDO_TO_SNAPSHOT * self._snapshot_bytes
         )
 
+    @property
+    def is_worth_saving(self) -> bool:
+        """Whether a snapshot costs less than redoing the log when the model is next used."""
+        return self._updates > REDONE_AT_ONCE or self.is_due
+
     async def save(self, learner: Learner) -> None:
         """Snapshot the weights if any update came since the last snapshot.
 
@@ -90,12 +101,15 @@ class WeightsLog:
         self._snapshot_bytes = len(snapshot)
 
 
-def _rebuild(spec: ModelSpec, version: int, snapshot: bytes | None, records: Sequence[tuple[int, bytes]]) -> Learner:
+def _restore(spec: ModelSpec, version: int, snapshot: bytes | None) -> Learner:
     learner = Learner(spec) if snapshot is None else Learner.from_snapshot(spec, snapshot)
     if learner.version != version:
         raise DamagedWeights(f"the snapshot of version {version} says {learner.version}")
-    for record_version, record in records:
-        learner.redo(record)
-        if learner.version != record_version:
-            raise DamagedWeights(f"the redo record of version {record_version} leads to {learner.version}")
     return learner
+
+
+def _redo(learner: Learner, records: Sequence[tuple[int, bytes]]) -> None:
+    for version, record in records:
+        learner.redo(record)
+        if learner.version != version:
+            raise DamagedWeights(f"the redo record of version {version} leads to {learner.version}")

@@ -103,7 +103,7 @@ def _default(name: str, spec: type[ModelSpec | FieldSpec] = ModelSpec) -> Any:
     return list(default) if isinstance(default, tuple) else default
 
 
-_VALUES: dict[str, JsonValue] = {"minItems": 2, "maxItems": model_spec.MAX_VALUES, "uniqueItems": True}
+_VALUES: dict[str, JsonValue] = {"minItems": 2, "uniqueItems": True}
 _Value = Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": model_spec.MAX_VALUE_LENGTH})]
 
 
@@ -119,7 +119,7 @@ class FieldIn(Wire):
         _default("kind", FieldSpec),
         description="`real` for a number, `category` for one of a set of texts.",
     )
-    values: Annotated[list[_Value], Field(json_schema_extra=_VALUES)] | None = Field(
+    values: Annotated[list[_Value], Field(max_length=model_spec.MAX_VALUES, json_schema_extra=_VALUES)] | None = Field(
         None, description="A category's values.", examples=[["idle", "busy"]]
     )
     capacity: Annotated[int, Field(json_schema_extra=_within(2, model_spec.MAX_VALUES))] | None = Field(
@@ -148,7 +148,8 @@ _TTL_S = "Seconds after its last item at which a stream is forgotten, at least 1
 _Rate = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 1})]
 _Level = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "exclusiveMaximum": 1})]
 _Quantiles = Annotated[
-    list[_Level], Field(json_schema_extra={"minItems": 1, "maxItems": model_spec.MAX_QUANTILES, "uniqueItems": True})
+    list[_Level],
+    Field(max_length=model_spec.MAX_QUANTILES, json_schema_extra={"minItems": 1, "uniqueItems": True}),
 ]
 _Count = Annotated[int, Field(json_schema_extra={"minimum": 1})]
 _Lifetime = Annotated[float, Field(json_schema_extra=_within(1, model_spec.MAX_TTL_S))]
@@ -172,7 +173,8 @@ class ModelSpecIn(Wire):
 
     fields: list[FieldIn] = Field(
         description=f"What an item is: 1 to {model_spec.MAX_FIELDS} fields, each name once.",
-        json_schema_extra={"minItems": 1, "maxItems": model_spec.MAX_FIELDS},
+        max_length=model_spec.MAX_FIELDS,
+        json_schema_extra={"minItems": 1},
     )
     cell: CellKind = Field(_default("cell"), description="The recurrent cell.")
     hidden: int = Field(
@@ -209,6 +211,13 @@ class ModelSpecIn(Wire):
             ValueError: If a part is out of its bounds.
         """
         return ModelSpec.from_dict(self.model_dump())
+
+
+class SizeIn(Wire):
+    """A spec, and how many streams of it there are to be."""
+
+    spec: ModelSpecIn
+    streams: int = Field(1, ge=1, le=MAX_SEQUENCE, description="How many.")
 
 
 class ModelPatchIn(Wire):
@@ -265,6 +274,7 @@ class ObservationIn(Wire):
     )
 
     item: Annotated[dict[str, Any], AfterValidator(_check_readable)] = Field(
+        max_length=model_spec.MAX_FIELDS,
         description="A value for each field: a number for a real one, a text for a category; "
         "`null` or absent where it is missing.",
         json_schema_extra={"additionalProperties": {"type": ["number", "string", "null"]}},

@@ -18,9 +18,9 @@ from fastapi import FastAPI
 
 from service import __version__
 from service.app import create_app
+from service.connections import BoundedConnection, allow_files
 from service.engines import Engines
 from service.errors import StoreUnavailable
-from service.http_protocol import BoundedHttp
 from service.settings import Settings
 from service.store.embedded import EmbeddedServerError
 
@@ -46,6 +46,7 @@ async def run(settings: Settings, tell: Callable[[str], None]) -> None:
         StartError: If the address or the store cannot be had.
     """
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
+    allow_files(settings.max_connections)
     listener = _listen(settings.host, settings.port)
     app = create_app(settings)
     lifespan = app.router.lifespan_context(app)
@@ -55,7 +56,12 @@ async def run(settings: Settings, tell: Callable[[str], None]) -> None:
         listener.close()
         raise StartError(" ".join(str(error).split())) from error
     try:
-        bounded = partial(BoundedHttp, max_head_bytes=settings.max_head_bytes, head_timeout_s=settings.head_timeout_s)
+        bounded = partial(
+            BoundedConnection,
+            max_connections=settings.max_connections,
+            max_head_bytes=settings.max_head_bytes,
+            head_timeout_s=settings.head_timeout_s,
+        )
         config = uvicorn.Config(
             app,
             http=cast("type[asyncio.Protocol]", bounded),  # Uvicorn only calls it
@@ -107,7 +113,7 @@ class _Server(uvicorn.Server):
 
     async def _drain(self) -> None:
         try:
-            await self._engines.drain()
+            await self._engines.leave()
         finally:
             self.should_exit = True
 

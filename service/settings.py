@@ -57,6 +57,26 @@ class Settings(BaseSettings):
     max_batch: int = Field(256, ge=1, le=65_536, description="Most streams in a micro-batch.")
     max_queue: int = Field(65_536, ge=1, le=10_000_000, description="Most items waiting per model.")
     max_queue_per_stream: int = Field(10_000, ge=1, le=10_000_000, description="Most items waiting per stream.")
+    max_queue_total: int = Field(262_144, ge=1, le=10_000_000, description="Most items waiting over all models.")
+    max_wait_s: float = Field(
+        10.0, gt=0, le=3600, description="Longest that an item is expected to wait, in seconds; past it none is taken."
+    )
+    max_reads: int = Field(64, ge=1, le=65_536, description="Most reads of streams in progress or waiting.")
+    max_open_models: int = Field(
+        1000, ge=1, le=1_000_000, description="Most models in memory; those idle longest give way to others."
+    )
+    max_models_bytes: int = Field(
+        2**30, ge=2**20, le=2**50, description="Most memory of all models' weights and counts, in bytes."
+    )
+    model_idle_s: float = Field(
+        300.0, gt=0, le=10**9, description="Seconds without use after which a model leaves memory; the store keeps it."
+    )
+    max_connections: int = Field(
+        1000, ge=1, le=1_000_000, description="Most connections; on further ones only health checks are answered."
+    )
+    body_timeout_s: float = Field(
+        60.0, gt=0, le=3600, description="Longest that a request's body may take to arrive, in seconds."
+    )
     max_items_per_request: int = Field(10_000, ge=1, le=1_000_000, description="Most items in one request.")
     max_body_bytes: int = Field(4 * 2**20, ge=1024, le=2**30, description="Largest request body, in bytes.")
     max_head_bytes: int = Field(64 * 2**10, ge=1024, le=2**24, description="Largest head of a request, in bytes.")
@@ -75,6 +95,9 @@ class Settings(BaseSettings):
         256 * 2**20, ge=1024, le=2**32, description="Largest file of an export or import, in bytes."
     )
     store_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest wait for the store, in seconds.")
+    drain_delay_s: float = Field(
+        0.0, ge=0, le=3600, description="Seconds that it takes items, and says it is not ready, before it drains."
+    )
     drain_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="Longest wait at the end for accepted items, in seconds."
     )
@@ -106,8 +129,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _a_request_fits_the_queue(self) -> Self:
-        if self.max_items_per_request > self.max_queue:
-            raise ValueError("max_items_per_request must not be over max_queue: such a request could never be taken")
+        for bound in ("max_queue", "max_queue_total"):
+            if self.max_items_per_request > getattr(self, bound):
+                raise ValueError(f"max_items_per_request must not be over {bound}: such a request could never be taken")
         return self
 
     @classmethod

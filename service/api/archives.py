@@ -36,10 +36,10 @@ async def export_model(
     With `streams=all` nothing is learned while the streams are read. Where the file would be over the service's
     `max_archive_bytes` it is `archive_too_large`.
     """
-    engine = await engines.get(model)
-    with_streams, most = streams == "all", settings.max_archive_bytes
-    data = await archives.export_model(engine, with_streams=with_streams, max_bytes=most)
-    return _file(data, model)
+    async with engines.use(model) as engine:
+        with_streams, most = streams == "all", settings.max_archive_bytes
+        data = await archives.export_model(engine, with_streams=with_streams, max_bytes=most)
+        return _file(data, model)
 
 
 @router.put(
@@ -65,8 +65,8 @@ async def import_model(model: ModelName, engines: Engines, request: Request) -> 
 @router.get("/streams/{stream}/archive", response_class=Response, responses={**_AS_ANSWER, **error_docs(404, 422, 503)})
 async def export_stream(model: ModelName, stream: StreamPath, engines: Engines) -> Response:
     """Export a stream as a safetensors file: its belief, its sequence, and the spec of its model."""
-    engine = await engines.get(model)
-    return _file(await archives.export_stream(engine, stream), f"{model}.{stream}")
+    async with engines.use(model) as engine:
+        return _file(await archives.export_stream(engine, stream), f"{model}.{stream}")
 
 
 @router.put(
@@ -82,8 +82,8 @@ async def import_stream(model: ModelName, stream: StreamPath, engines: Engines, 
     Fields, network, experts and the values known of each category must be the same; where they are not it is
     `invalid_archive`, and the message says what differs. It goes on under the weights of the model that it comes to.
     """
-    engine = await engines.get(model)
-    return json_response(await archives.import_stream(engine, stream, await request.body()), 201)
+    async with engines.use(model) as engine:
+        return json_response(await archives.import_stream(engine, stream, await request.body()), 201)
 
 
 def _file(data: bytes, name: str) -> Response:

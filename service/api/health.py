@@ -23,8 +23,8 @@ async def alive() -> Response:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", response_model=documents.Health, responses=error_docs(503))
 async def ready(engines: Engines, request: Request) -> Response:
-    """Answer 200 while items are taken: the store answers, and the service does not shut down."""
-    if engines.draining:
+    """Answer 200 while items should be sent: the store answers, and the service is not about to shut down."""
+    if engines.leaving:
         raise Draining
     await request.app.state.store_access.check()
     return json_response({"status": "ready"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
@@ -13,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.failures import respond
-from service.errors import BodyTooLarge, ServiceError, Unauthorized
+from service.errors import BodyTooLarge, Overloaded, RequestTimeout, ServiceError, Unauthorized
 from service.metrics import Metrics
 
 log = logging.getLogger("stepahead")
@@ -21,6 +22,12 @@ log = logging.getLogger("stepahead")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _ARCHIVE = re.compile(r"/v1/models/[^/]+(/streams/[^/]+)?/archive")
+STREAMED = "application/x-ndjson"
+"""Type of a body that may arrive for as long as its sender likes."""
+
+CROWDED = "crowded"
+"""In the state of a request: its connection is one more than there may be."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:/+=-]{1,128}")
 
 
@@ -69,6 +76,27 @@ class RequestContext:
             self._metrics.requests.labels(method, route, status or "aborted").observe(time.perf_counter() - begun_s)
 
 
+class Crowd:
+    """Refuses what comes over connections beyond their bound, but for the two health checks, and closes these."""
+
+    def __init__(self, app: ASGIApp, max_connections: int, metrics: Metrics) -> None:
+        self._app = app
+        self._max_connections = max_connections
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or CROWDED not in scope.get("state", {}):
+            await self._app(scope, receive, send)
+            return
+        bound = self._max_connections
+        error = Overloaded(f"{bound} connections are open, which is the most that may be", max_connections=bound)
+        self._metrics.count_errors([error])
+        response = respond(error, scope["state"]["request_id"])
+        response.headers["Connection"] = "close"
+        await response(scope, receive, send)
+
+
 class ApiKeys:
     """Refuses callers without one of the keys, but for the two health checks; with no keys everybody may call."""
 
@@ -96,15 +124,19 @@ class ApiKeys:
 
 
 class BodyLimit:
-    """Refuses bodies over a limit: by their declared length before they are read, else once they are over it.
+    """Refuses bodies over a limit, and those that take too long to arrive.
 
-    Archives have a limit of their own.
+    Their length is refused as it was declared before they are read, else once they are over the limit. Archives have a
+    limit of their own. A body of newline-delimited JSON may take its time.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_archive_bytes: int, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, max_archive_bytes: int, timeout_s: float, metrics: Metrics
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._max_archive_bytes = max_archive_bytes
+        self._timeout_s = timeout_s
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,36 +144,49 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "")
         is_archive = scope["method"] == "PUT" and _ARCHIVE.fullmatch(scope["path"])
         max_bytes = self._max_archive_bytes if is_archive else self._max_bytes
         if declared.isdecimal() and int(declared) > max_bytes:
-            await self._refuse(max_bytes, scope, receive, send)
+            await self._refuse(BodyTooLarge(max_bytes), scope, receive, send)
             return
-        received_bytes, over, responding = 0, False, False
+        received_bytes, responding, whole = 0, False, False
+        refusal: ServiceError | None = None
+        timed = not headers.get("content-type", "").lower().startswith(STREAMED)
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s if timed else None
 
         async def receive_bounded() -> Message:
-            nonlocal received_bytes, over
-            message = await receive()
+            nonlocal received_bytes, whole, refusal
+            try:
+                async with asyncio.timeout_at(None if whole or responding else deadline_s):
+                    message = await receive()
+            except TimeoutError:
+                refusal = RequestTimeout("body", self._timeout_s)
+                return {"type": "http.disconnect"}
             received_bytes += len(message.get("body", b""))
-            over = over or (received_bytes > max_bytes and not responding)
-            return {"type": "http.disconnect"} if over else message
+            whole = not message.get("more_body", False)
+            if received_bytes > max_bytes and not responding:
+                refusal = BodyTooLarge(max_bytes)
+            return message if refusal is None else {"type": "http.disconnect"}
 
-        async def send_unless_over(message: Message) -> None:
+        async def send_unless_refused(message: Message) -> None:
             nonlocal responding
-            if not over:
+            if refusal is None:
                 responding = True
                 await send(message)
 
         try:
-            await self._app(scope, receive_bounded, send_unless_over)
+            await self._app(scope, receive_bounded, send_unless_refused)
         except Exception:
-            if not over:
+            if refusal is None:
                 raise
-        if over:
-            await self._refuse(max_bytes, scope, receive, send)
+        if refusal is not None:
+            await self._refuse(refusal, scope, receive, send)
 
-    async def _refuse(self, max_bytes: int, scope: Scope, receive: Receive, send: Send) -> None:
-        error = BodyTooLarge(max_bytes)
+    async def _refuse(self, error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
         self._metrics.count_errors([error])
-        await respond(error, scope["state"]["request_id"])(scope, receive, send)
+        response = respond(error, scope["state"]["request_id"])
+        if isinstance(error, RequestTimeout):
+            response.headers["Connection"] = "close"
+        await response(scope, receive, send)

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from model.size import check_size
 from model.spec import ModelSpec, check_model_name
 from service import documents
 from service.api.routes import Engines, ModelName, SpecRoute, error_docs, json_response
@@ -24,14 +23,13 @@ router = APIRouter(route_class=SpecRoute, prefix="/v1/models", tags=["models"])
     status_code=201,
     responses={
         200: {"model": documents.ModelInfo, "description": "It was there already, with the same spec."},
-        **error_docs(409, 413, 422, 503),
+        **error_docs(408, 409, 413, 422, 503),
     },
 )
 async def create_model(model: ModelName, body: ModelSpecIn, engines: Engines) -> Response:
     """Create a model. The same spec again changes nothing; another spec is answered `model_exists`."""
     try:
         name, spec = check_model_name(model), body.to_spec()
-        check_size(spec)
     except ValueError as error:
         raise InvalidSpec(str(error)) from error
     record, created = await engines.create(name, spec)
@@ -51,7 +49,7 @@ async def read_model(model: ModelName, engines: Engines) -> Response:
     return json_response(await describe(model, await engines.record(model), engines))
 
 
-@router.patch("/{model}", response_model=documents.ModelInfo, responses=error_docs(404, 413, 422, 503))
+@router.patch("/{model}", response_model=documents.ModelInfo, responses=error_docs(404, 408, 413, 422, 503))
 async def change_model(model: ModelName, body: ModelPatchIn, engines: Engines) -> Response:
     """Change what may change while a model runs; takes effect from the next item."""
 

@@ -26,7 +26,9 @@ from service.schemas import ObservationIn, ObservationsIn, StreamObservationIn
 router = APIRouter(route_class=ObservationRoute, prefix="/v1/models/{model}", tags=["observations"])
 
 
-@router.post("/streams/{stream}/observations", response_model=Reply, responses=error_docs(404, 409, 413, 422, 429, 503))
+@router.post(
+    "/streams/{stream}/observations", response_model=Reply, responses=error_docs(404, 408, 409, 413, 422, 429, 503)
+)
 async def observe(
     model: ModelName, stream: StreamPath, body: ObservationIn, engines: Engines, experts: WithExperts = False
 ) -> Response:
@@ -36,14 +38,14 @@ async def observe(
     reply, marked `duplicate`, and learns nothing twice. What experts said is part of the kept reply if the first
     sending asked for it; a resend shows it if it asks too.
     """
-    engine = await engines.get(model)
-    (answer,) = await engine.submit([body.to_observation(stream)], experts=experts)
+    async with engines.use(model) as engine:
+        (answer,) = await engine.submit([body.to_observation(stream)], experts=experts)
     if isinstance(answer, ServiceError):
         raise answer
     return routes.json_bytes(answer)
 
 
-@router.post("/observations", response_model=Results, responses=error_docs(404, 413, 422, 429, 503))
+@router.post("/observations", response_model=Results, responses=error_docs(404, 408, 413, 422, 429, 503))
 async def observe_many(
     model: ModelName,
     body: ObservationsIn,
@@ -60,8 +62,8 @@ async def observe_many(
     """
     if len(body.observations) > settings.max_items_per_request:
         raise InvalidItem(f"at most {settings.max_items_per_request} observations fit one request")
-    engine = await engines.get(model)
-    answers = await engine.submit([read_observation(value) for value in body.observations], experts=experts)
+    async with engines.use(model) as engine:
+        answers = await engine.submit([read_observation(value) for value in body.observations], experts=experts)
     request_id = request.state.request_id
     results = (a if isinstance(a, bytes) else orjson.dumps(a.to_dict(request_id)) for a in answers)
     request.app.state.metrics.count_errors(answers)

@@ -56,9 +56,19 @@ class SpecRoute(JsonRoute):
 
 
 class ObservationRoute(JsonRoute):
-    """A route that takes items."""
+    """A route that takes items; where the model can take none it says so before it reads them."""
 
     refusal = InvalidItem
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Handle a request unless the model is overloaded."""
+        handle = super().get_route_handler()
+
+        async def handle_with_room(request: Request) -> Response:
+            _engines(request).refuse_if_crowded(request.path_params["model"])
+            return await handle(request)
+
+        return handle_with_room
 
 
 def describe(errors: Sequence[Any]) -> str:
@@ -119,6 +129,7 @@ _RETRY_AFTER = {
 _ERRORS = {
     401: "`unauthorized`: no valid API key was sent",
     404: "`unknown_model`, `unknown_stream`, `unknown_snapshot`",
+    408: "`request_timeout`; nothing was changed, and the connection is closed",
     409: "`model_exists`, `stream_exists`, `sequence_gap` (with `expected` and `received`), `sequence_stale`",
     413: "`body_too_large`",
     422: "`invalid_item`, `invalid_spec`, `invalid_archive`, `archive_too_large`, `invalid_request`; nothing was "

@@ -32,8 +32,8 @@ async def fork_stream(model: ModelName, stream: StreamPath, body: ForkIn, engine
     The fork's next item is the one after this stream's last. Replies and snapshots stay with this stream: a resend
     of an earlier item to the fork is answered `sequence_stale`.
     """
-    engine = await engines.get(model)
-    return json_response(await stream_copies.fork(engine, stream, body.to), 201)
+    async with engines.use(model) as engine:
+        return json_response(await stream_copies.fork(engine, stream, body.to), 201)
 
 
 @router.post(
@@ -46,16 +46,16 @@ async def keep_snapshot(
     model: ModelName, stream: StreamPath, engines: Engines, settings: Settings, body: SnapshotIn | None = None
 ) -> Response:
     """Keep what the stream is now. Beyond the service's `max_snapshots` it is `overloaded`: delete one first."""
-    engine = await engines.get(model)
-    name = None if body is None else body.name
-    return json_response(await stream_copies.keep_snapshot(engine, stream, name, most=settings.max_snapshots), 201)
+    async with engines.use(model) as engine:
+        name = None if body is None else body.name
+        return json_response(await stream_copies.keep_snapshot(engine, stream, name, most=settings.max_snapshots), 201)
 
 
 @router.get("/snapshots", response_model=documents.StreamSnapshots, responses=error_docs(404, 422, 503))
 async def list_snapshots(model: ModelName, stream: StreamPath, engines: Engines) -> Response:
     """List the stream's snapshots, the newest first."""
-    engine = await engines.get(model)
-    return json_response({"snapshots": await stream_copies.list_snapshots(engine, stream)})
+    async with engines.use(model) as engine:
+        return json_response({"snapshots": await stream_copies.list_snapshots(engine, stream)})
 
 
 @router.post(
@@ -67,13 +67,13 @@ async def restore_snapshot(model: ModelName, stream: StreamPath, snapshot: Snaps
     The next item is the one after the snapshot's. Replies to items after it are forgotten. The snapshot stays, and the
     model's weights keep what they have learned.
     """
-    engine = await engines.get(model)
-    return json_response(await stream_copies.restore_snapshot(engine, stream, snapshot))
+    async with engines.use(model) as engine:
+        return json_response(await stream_copies.restore_snapshot(engine, stream, snapshot))
 
 
 @router.delete("/snapshots/{snapshot}", status_code=204, responses=error_docs(404, 422, 503))
 async def drop_snapshot(model: ModelName, stream: StreamPath, snapshot: SnapshotId, engines: Engines) -> Response:
     """Delete a snapshot; the stream stays as it is."""
-    engine = await engines.get(model)
-    await stream_copies.drop_snapshot(engine, stream, snapshot)
-    return Response(status_code=204)
+    async with engines.use(model) as engine:
+        await stream_copies.drop_snapshot(engine, stream, snapshot)
+        return Response(status_code=204)

@@ -24,7 +24,7 @@ MAX_PAGE = 1000
 router = APIRouter(route_class=JsonRoute, prefix="/v1/models/{model}/streams", tags=["streams"])
 
 
-@router.get("", response_model=documents.Streams, responses=error_docs(404, 422, 503))
+@router.get("", response_model=documents.Streams, responses=error_docs(404, 422, 429, 503))
 async def list_streams(
     model: ModelName,
     engines: Engines,
@@ -32,27 +32,27 @@ async def list_streams(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most streams in the page.")] = 100,
 ) -> Response:
     """List a model's streams in the order of their names, a page at a time."""
-    engine = await engines.get(model)
-    page, following = await engine.reader.read_page(cursor, limit, views.summary)
-    return json_response({"streams": page, "cursor": following})
+    async with engines.use(model) as engine:
+        page, following = await engine.reader.read_page(cursor, limit, views.summary)
+        return json_response({"streams": page, "cursor": following})
 
 
-@router.get("/{stream}", response_model=documents.StreamSummary, responses=error_docs(404, 422, 503))
+@router.get("/{stream}", response_model=documents.StreamSummary, responses=error_docs(404, 422, 429, 503))
 async def read_stream(model: ModelName, stream: StreamPath, engines: Engines) -> Response:
     """Read where a stream stands and how well it is predicted."""
-    engine = await engines.get(model)
-    return json_response(await engine.reader.read(stream, views.summary))
+    async with engines.use(model) as engine:
+        return json_response(await engine.reader.read(stream, views.summary))
 
 
-@router.delete("/{stream}", status_code=204, responses=error_docs(404, 422, 503))
+@router.delete("/{stream}", status_code=204, responses=error_docs(404, 422, 429, 503))
 async def delete_stream(model: ModelName, stream: StreamPath, engines: Engines) -> Response:
     """Delete a stream with all it carries; its next item starts it anew."""
-    engine = await engines.get(model)
-    await engine.delete_stream(stream)
-    return Response(status_code=204)
+    async with engines.use(model) as engine:
+        await engine.delete_stream(stream)
+        return Response(status_code=204)
 
 
-@router.get("/{stream}/prediction", response_model=documents.Forecasts, responses=error_docs(404, 422, 503))
+@router.get("/{stream}/prediction", response_model=documents.Forecasts, responses=error_docs(404, 422, 429, 503))
 async def predict(
     model: ModelName,
     stream: StreamPath,
@@ -67,12 +67,12 @@ async def predict(
     """
     if horizon > settings.max_horizon:
         raise InvalidRequest(f"horizon: at most {settings.max_horizon}", max_horizon=settings.max_horizon)
-    engine = await engines.get(model)
-    return json_response(await engine.reader.read(stream, views.forecast_of(horizon, with_experts=experts)))
+    async with engines.use(model) as engine:
+        return json_response(await engine.reader.read(stream, views.forecast_of(horizon, with_experts=experts)))
 
 
-@router.get("/{stream}/belief", response_model=documents.BeliefView, responses=error_docs(404, 422, 503))
+@router.get("/{stream}/belief", response_model=documents.BeliefView, responses=error_docs(404, 422, 429, 503))
 async def read_belief(model: ModelName, stream: StreamPath, engines: Engines) -> Response:
     """Inspect a belief: its state and gates, and the item decoded from it before and after the last correction."""
-    engine = await engines.get(model)
-    return json_response(await engine.reader.read(stream, views.belief_inspected))
+    async with engines.use(model) as engine:
+        return json_response(await engine.reader.read(stream, views.belief_inspected))

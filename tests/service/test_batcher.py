@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from model.items import Item
 from service.batcher import Batcher, Entry, Frame
+from service.bounds import Bound
 from service.errors import Overloaded
 
 ITEM = Item((1.0,), ())
@@ -25,10 +26,26 @@ def frame_of(*streams: str) -> tuple[Frame, list[Entry]]:
 
 def batcher_of(*streams: str, max_items: int = 100, max_per_stream: int = 100) -> tuple[Batcher, list[Entry]]:
     """A batcher that holds one frame."""
-    batcher = Batcher(max_items, max_per_stream)
+    batcher = empty(max_items, max_per_stream)
     _, entries = frame_of(*streams)
     batcher.add(entries)
     return batcher, entries
+
+
+def empty(
+    max_items: int = 1000, max_per_stream: int = 1000, max_wait_s: float = 10.0, total: Bound | None = None
+) -> Batcher:
+    """A batcher that holds nothing."""
+    return Batcher(max_items, max_per_stream, max_wait_s, total or Bound(1000))
+
+
+def paced(batch_s: float, *streams: str, size: int = 2) -> Batcher:
+    """A batcher that holds one frame; its batches of ``size`` items have long taken ``batch_s`` seconds."""
+    batcher = empty()
+    for _ in range(100):
+        batcher.pace.count(batch_s, size)
+    batcher.add(frame_of(*streams)[1])
+    return batcher
 
 
 def test_a_batch_holds_a_stream_once() -> None:
@@ -55,9 +72,92 @@ def test_a_frame_that_does_not_fit_is_refused_whole() -> None:
     assert len(batcher) == 3
 
 
+def test_all_partitions_share_a_bound() -> None:
+    """What waits in one partition leaves less room in another, until it leaves, whichever way."""
+    total = Bound(4)
+    one, other = empty(total=total), empty(total=total)
+    one.add(frame_of("a", "a", "b")[1])
+    with pytest.raises(Overloaded) as refused:
+        other.add(frame_of("a", "b")[1])
+    assert refused.value.data == {"max_queue_total": 4}
+    assert len(other) == 0
+    (first, *_) = one.take(1)
+    one.take_followers([first])
+    assert total.taken == 1
+    one.take_all()
+    other.add(frame_of("a", "b")[1])
+    assert total.taken == 2
+
+
+def test_what_would_wait_too_long_is_refused_whole() -> None:
+    """The answer says when there is room again; nothing of the frame was taken."""
+    batcher = paced(1.0, *["a"] * 14)
+    assert batcher.wait_s("a") == pytest.approx(14.5)
+    with pytest.raises(Overloaded) as refused:
+        batcher.add(frame_of("b", "a")[1])
+    assert refused.value.retry_after_s == 5
+    assert refused.value.data == {"max_wait_s": 10.0}
+    assert len(batcher) == 14
+
+
+def test_a_long_queue_of_one_stream_keeps_no_other_waiting() -> None:
+    """Streams are served in turn, so an item of another one is taken."""
+    batcher = paced(1.0, *["a"] * 14)
+    assert batcher.wait_s("b") == pytest.approx(0.5)
+    batcher.add(frame_of("b")[1])
+
+
+def test_streams_that_fill_many_batches_wait_for_their_turn() -> None:
+    """With more streams than a batch holds, an item waits for the batches of those before it."""
+    batcher = paced(1.0, *map(str, range(22)))
+    assert batcher.wait_s("new") == pytest.approx(11.0)
+    with pytest.raises(Overloaded) as refused:
+        batcher.add(frame_of("new")[1])
+    assert refused.value.retry_after_s == 1
+
+
+def test_a_crowded_queue_refuses_before_anything_is_read() -> None:
+    """Where no item of any new stream would be taken, by the estimate as by a bound; else the frame itself decides."""
+    for crowded in (paced(1.0, *map(str, range(22))), batcher_of("a", max_items=1)[0]):
+        with pytest.raises(Overloaded):
+            crowded.refuse_if_crowded()
+    for open_ in (paced(1.0, *["a"] * 14), paced(1000.0), empty()):
+        open_.refuse_if_crowded()
+
+
+def test_a_frame_into_an_empty_queue_is_taken() -> None:
+    """However slow batches are, and however many items the frame has."""
+    batcher = paced(1000.0, *["a"] * 500)
+    assert len(batcher) == 500
+    with pytest.raises(Overloaded):
+        batcher.add(frame_of("b")[1])
+    batcher.take_all()
+    batcher.add(frame_of("a")[1])
+
+
+def test_the_estimate_follows_what_batches_take() -> None:
+    """Nothing is known before the first; one slow batch counts for little; a lasting change is soon all that counts."""
+    batcher = empty()
+    batcher.add(frame_of("a", "a", "a")[1])
+    assert batcher.wait_s("a") == 0
+    batcher.pace.count(5.0, 10)
+    assert batcher.pace.batch_s == pytest.approx(1.0)
+    for _ in range(50):
+        batcher.pace.count(0.01, 10)
+    assert batcher.pace.batch_s == pytest.approx(0.01, rel=0.01)
+
+
+def test_the_first_large_batch_corrects_what_small_ones_foretold() -> None:
+    """What single items took says too much of many streams at once; one batch of many tells their time each."""
+    batcher = paced(0.0015, *map(str, range(900)), size=1)
+    assert batcher.wait_s("new") == pytest.approx(1.35)
+    batcher.pace.count(0.1, 256)
+    assert batcher.wait_s("new") == pytest.approx(900 * 0.1 / 256, rel=0.1)
+
+
 def test_over_a_streams_bound_only_its_items_are_refused() -> None:
     """Items over their stream's bound are answered ``overloaded`` in their place; the others are taken."""
-    batcher = Batcher(100, 2)
+    batcher = empty(max_per_stream=2)
     frame, entries = frame_of("a", "a", "a", "b", "a")
     batcher.add(entries)
     assert len(batcher) == 3
@@ -123,7 +223,7 @@ async def test_a_caller_that_went_away_does_no_harm() -> None:
 )
 def test_every_item_leaves_once_and_in_order(frames: list[list[str]], size: int, takes: list[int]) -> None:
     """Whatever arrives when: all leave once, first come first served in each stream, a stream once per batch."""
-    batcher, arrived, left = Batcher(1000, 1000), [], []
+    batcher, arrived, left = empty(), [], []
 
     def take() -> int:
         batch = batcher.take(size)

@@ -23,7 +23,7 @@ CONTRACT = {
     errors.BodyTooLarge(10): ("body_too_large", 413),
     errors.Malformed("no HTTP"): ("invalid_request", 400),
     errors.HeadTooLarge(10): ("head_too_large", 431),
-    errors.HeadTimeout(1.0): ("request_timeout", 408),
+    errors.RequestTimeout("headers", 1.0): ("request_timeout", 408),
     errors.Unauthorized(): ("unauthorized", 401),
     errors.Overloaded("full"): ("overloaded", 429),
     errors.StoreUnavailable("away"): ("store_unavailable", 503),

@@ -305,3 +305,17 @@ async def test_two_clients_feed_200_streams(client: httpx.AsyncClient) -> None:
         assert ours == sorted(ours)
         assert theirs == sorted(theirs)
         assert sorted(ours + theirs) == list(range(1, 4 * n_items + 1))
+
+
+async def test_an_overloaded_model_says_when_to_come_again(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where what waits takes too long the answer is 429 with the seconds until there is room, and nothing is read."""
+    await client.post(ONE, json={"item": GOOD})
+    monkeypatch.setattr("service.pace.Pace.wait_s", lambda *_: 24.5)
+    for path, body in ((ONE, b"neither JSON"), (MANY, b"nor read")):
+        answer = await client.post(path, content=body, headers=JSON)
+        assert (answer.status_code, code(answer)) == (429, "overloaded")
+        assert answer.headers["retry-after"] == "15"
+        assert answer.json()["error"]["max_wait_s"] == 10.0
+    assert (await client.get("/v1/models/m/streams/s")).json()["sequence"] == 1

@@ -55,6 +55,15 @@ def test_keys_are_separated_by_commas() -> None:
         ("store_timeout_s", "nan"),
         ("log_level", "loud"),
         ("max_items_per_request", "65537"),
+        ("max_queue_total", "9999"),
+        ("max_open_models", "0"),
+        ("max_models_bytes", "1"),
+        ("model_idle_s", "0"),
+        ("max_wait_s", "inf"),
+        ("max_reads", "0"),
+        ("max_connections", "0"),
+        ("body_timeout_s", "-1"),
+        ("drain_delay_s", "-1"),
     ],
 )
 def test_a_bad_setting_is_one_line(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:

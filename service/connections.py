@@ -1,4 +1,4 @@
-"""HTTP as it arrives: what a connection may cost before there is a request, and how malformed bytes are answered.
+"""Connections: how many there may be, what one may cost before it has a request, how malformed bytes are answered.
 
 A request is bounded by the middleware once its head is there. Until then nothing else would bound it: a header without
 an end would be kept as long as it comes, and a head that is never finished would keep its connection for ever.
@@ -7,6 +7,8 @@ an end would be kept as long as it comes, and a head that is never finished woul
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 import uuid
 from http import HTTPStatus
 from typing import Any
@@ -14,20 +16,39 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.errors import HeadTimeout, HeadTooLarge, Malformed, ServiceError
+from service.api.middleware import CROWDED
+from service.errors import HeadTooLarge, Malformed, RequestTimeout, ServiceError
+
+if sys.platform != "win32":
+    import resource
+
+log = logging.getLogger("stepahead")
+
+OTHER_FILES = 256
+"""Files that the process may have open beside its connections: those to the store, libraries, logs."""
+
+SPARE = 4
+"""Beyond the bound a quarter more are kept, to be told so and for health checks; further ones are cut off."""
 
 
-class BoundedHttp(HttpToolsProtocol):
+class BoundedConnection(HttpToolsProtocol):
     """Uvicorn's protocol, with bounds on a request's head and the contract's error object for what is no HTTP.
 
+    A connection beyond the bound on their number is marked for as long as it lasts: the application refuses its
+    requests.
+
     Args:
+        max_connections: The bound on their number.
         max_head_bytes: Bytes that may come without any of them ending a head or being of a body: those of a head, of
             trailers, of a chunk's extensions. One read may go over it.
         head_timeout_s: Longest wait for the end of a head, from a connection's or the head's first moment.
     """
 
-    def __init__(self, *args: Any, max_head_bytes: int, head_timeout_s: float, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, max_connections: int, max_head_bytes: int, head_timeout_s: float, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._max_connections = max_connections
         self._max_head_bytes = max_head_bytes
         self._head_timeout_s = head_timeout_s
         self._head_bytes = 0
@@ -37,8 +58,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._refusal: ServiceError | None = None  # of what came after the requests that are being answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a first head."""
+        """Wait for a first head, unless there are far too many connections."""
         super().connection_made(transport)
+        over = len(self.connections) - self._max_connections
+        if over > max(1, self._max_connections // SPARE):
+            transport.abort()
+            return
+        if over > 0:
+            self.app_state = {**self.app_state, CROWDED: True}
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -107,7 +134,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing() or self._n_unanswered:
             return
         if self._head_bytes:
-            self._refuse(HeadTimeout(self._head_timeout_s))
+            self._refuse(RequestTimeout("headers", self._head_timeout_s))
         else:
             self.transport.close()
 
@@ -137,3 +164,23 @@ class BoundedHttp(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + content)
         self.transport.close()
+
+
+def allow_files(max_connections: int) -> None:
+    """Let the process open as many files as its connections take, as far as the system lets it; say so if not."""
+    if sys.platform == "win32":
+        return
+    wanted = max_connections + max_connections // SPARE + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        log.warning(
+            "%d connections may take %d files, and the system allows %d: set max_connections lower or the limit of "
+            "open files higher",
+            max_connections,
+            wanted,
+            most,
+        )
