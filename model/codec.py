@@ -1,6 +1,7 @@
 """Versioned bytes with a checksum: beliefs, weights, redo records. Never pickle.
 
-Every record is ``magic (2) | format version (1) | kind (1) | CRC-32 of the payload (4) | payload``, little-endian.
+Every record is ``magic (2) | format (1) | kind (1) | CRC-32 of all else (4) | payload``, little-endian. The first eight
+bytes are so in every format, so that a record of another format is told from a damaged one.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 _MAGIC = b"SA"
 _HEADER = struct.Struct("<2sBBI")
+_CHECKED = 4  # bytes of the header that the checksum covers as well
 _LENGTH = struct.Struct("<I")
 
 
@@ -35,9 +37,18 @@ class DamagedRecord(ValueError):
         self.kind, self.why = kind, why
 
 
+class OtherFormat(DamagedRecord):
+    """A whole record that another version of this software wrote in a format that this one does not read."""
+
+    def __init__(self, kind: Kind, found: int) -> None:
+        wrote = "a newer" if found > FORMAT else "an older"
+        super().__init__(kind, f"format {found}, written by {wrote} version; this one reads format {FORMAT}")
+
+
 def pack(kind: Kind, payload: bytes) -> bytes:
     """Put the header before a payload."""
-    return _HEADER.pack(_MAGIC, FORMAT, kind, zlib.crc32(payload)) + payload
+    checked = _HEADER.pack(_MAGIC, FORMAT, kind, 0)[:_CHECKED]
+    return _HEADER.pack(_MAGIC, FORMAT, kind, zlib.crc32(payload, zlib.crc32(checked))) + payload
 
 
 def unpack(kind: Kind, data: bytes, size: int | None = None) -> memoryview:
@@ -49,20 +60,21 @@ def unpack(kind: Kind, data: bytes, size: int | None = None) -> memoryview:
         size: Expected payload bytes; ``None`` for any.
 
     Raises:
+        OtherFormat: If it is whole, but of another format.
         DamagedRecord: If it is not such a record.
     """
     if len(data) < _HEADER.size:
         raise DamagedRecord(kind, f"{len(data)} bytes are fewer than a header's {_HEADER.size}")
     magic, version, found, checksum = _HEADER.unpack_from(data)
     payload = memoryview(data)[_HEADER.size :]
+    if zlib.crc32(payload, zlib.crc32(data[:_CHECKED])) != checksum:
+        raise DamagedRecord(kind, "the checksum does not match")
     if magic != _MAGIC or found != kind:
         raise DamagedRecord(kind, "another kind of record")
     if version != FORMAT:
-        raise DamagedRecord(kind, f"format {version}, this version reads {FORMAT}")
+        raise OtherFormat(kind, version)
     if size is not None and len(payload) != size:
         raise DamagedRecord(kind, f"{len(payload)} bytes where the model's layout has {size}")
-    if zlib.crc32(payload) != checksum:
-        raise DamagedRecord(kind, "the checksum does not match")
     return payload
 
 
@@ -76,6 +88,7 @@ def unpack_arrays(kind: Kind, data: bytes) -> tuple[dict[str, Any], memoryview]:
     """The JSON values and the raw bytes after them.
 
     Raises:
+        OtherFormat: If it is whole, but of another format.
         DamagedRecord: If it is not such a record.
     """
     payload = unpack(kind, data)
@@ -84,4 +97,6 @@ def unpack_arrays(kind: Kind, data: bytes) -> tuple[dict[str, Any], memoryview]:
         meta = json.loads(bytes(payload[_LENGTH.size : _LENGTH.size + length]))
     except (struct.error, ValueError) as error:
         raise DamagedRecord(kind, str(error)) from error
+    if not isinstance(meta, dict):
+        raise DamagedRecord(kind, "it does not begin with an object")
     return meta, payload[_LENGTH.size + length :]

@@ -20,6 +20,7 @@ from model import (
     ngrams,
     optimiser,
     prediction,
+    redo,
     scaling,
     scoring,
     snapshot,
@@ -150,12 +151,13 @@ class Learner:
         predictions = prediction.predict(self.spec, self.network, self.counts, after, outputs, vocabulary.n_known)
         prediction.await_item(after, predictions, vocabulary.n_known, version)
         learned = example_records if updated is not None else example_records[:0]
-        meta = {"version": version, "rate": rate, "initial": learn.initial_state, "novel": novel}
-        parts = [learned] if lessons is None else [learned, lessons]
-        redo = codec.pack_arrays(codec.Kind.REDO, {**meta, "n": len(learned)}, parts) if changed else None
+        record = None
+        if changed:
+            known = self.vocabulary.n_known.tolist()
+            record = redo.write(redo.Redo(version, rate, learn.initial_state, novel, known, learned, lessons))
         refused = gradient.parameters is not None and updated is None
         return Step(
-            Beliefs(after), scores, predictions, weights, vocabulary, lessons, version, redo, refused, self.spec
+            Beliefs(after), scores, predictions, weights, vocabulary, lessons, version, record, refused, self.spec
         )
 
     def adopt(self, step: Step) -> None:
@@ -170,33 +172,26 @@ class Learner:
         """Compute a recorded update again; the same bits come out as the first time on the same machine.
 
         Raises:
-            DamagedRecord: If the record is not whole, or does not follow this version.
+            OtherFormat: If the record is whole, but of another format.
+            DamagedRecord: If it is not whole, or does not follow this version; nothing has changed then.
         """
-        meta, payload = codec.unpack_arrays(codec.Kind.REDO, record)
-        if meta["version"] != self.version + 1:
-            raise codec.DamagedRecord(codec.Kind.REDO, f"version {meta['version']} cannot follow {self.version}")
-        dtype = examples.example_dtype(self.spec)
-        n_bytes = meta["n"] * dtype.itemsize
-        if len(payload) < n_bytes:
-            raise codec.DamagedRecord(codec.Kind.REDO, "its examples are not of the model's layout")
-        payload, counted = payload[:n_bytes], payload[n_bytes:]
-        lessons = ngrams.read_lessons(self.spec, counted)
-        if meta["n"]:
-            records = np.frombuffer(payload, dtype).copy()  # torch takes no read-only memory
-            example = examples.to_example(records, self.device)
-            gradient = self.network.gradient(
-                self.weights.parameters, example, weights=True, initial=bool(meta["initial"])
-            )
+        redone = redo.read(self.spec, record)
+        if redone.version != self.version + 1:
+            raise codec.DamagedRecord(codec.Kind.REDO, f"version {redone.version} cannot follow {self.version}")
+        weights = self.weights
+        if len(redone.examples):
+            example = examples.to_example(redone.examples, self.device)
+            gradient = self.network.gradient(weights.parameters, example, weights=True, initial=redone.initial)
             updated = None
             if gradient.parameters is not None:
-                updated = optimiser.update(self.weights, gradient.parameters, float(meta["rate"]))
+                updated = optimiser.update(weights, gradient.parameters, redone.rate)
             if updated is None:
                 raise codec.DamagedRecord(codec.Kind.REDO, "the update it describes was not taken")
-            self.weights = updated
-        self.vocabulary = self.vocabulary.grown(meta["novel"])
-        if self.counts is not None and lessons is not None:
-            self.counts.learn(lessons)
-        self.version = meta["version"]
+            weights = updated
+        self.weights, self.vocabulary = weights, self.vocabulary.grown(redone.novel)
+        if self.counts is not None and redone.lessons is not None:
+            self.counts.learn(redone.lessons)
+        self.version = redone.version
 
     def encode_weights(self) -> bytes:
         """Weights, optimiser state, vocabulary, counts and version as bytes."""
@@ -207,12 +202,29 @@ class Learner:
         """The learner that :meth:`encode_weights` was called on.
 
         Raises:
-            DamagedRecord: If the snapshot is not whole, or not of this spec.
+            OtherFormat: If the snapshot is whole, but of another format.
+            DamagedRecord: If it is not whole, or not of this spec.
         """
         learner = cls(spec)
         learner.weights, learner.vocabulary, learner.counts, learner.version = snapshot.decode(
             spec, learner.network.layout, encoded
         )
+        return learner
+
+    def going_back(self, encoded: bytes) -> Learner:
+        """The learner that goes on from a snapshot of this model; this one stays as it is.
+
+        The vocabulary stays the present one, since beliefs refer to its slots; for values met since the snapshot the
+        weights and counts are those that it has. The version is one above the present: each names its own weights.
+
+        Raises:
+            OtherFormat: If the snapshot is whole, but of another format.
+            DamagedRecord: If it is not whole, or not of this spec.
+        """
+        learner = type(self).from_snapshot(self.spec, encoded)
+        learner.vocabulary = self.vocabulary.named_by(learner.vocabulary)
+        learner.version, learner.n_refused = self.version + 1, self.n_refused
+        learner.correction_rate = self.correction_rate
         return learner
 
     def _judge(self, records: np.ndarray, observed: Observed) -> ngrams.Judged | None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from service import __version__
-from service.api import failures, health, models, observations, streams
+from service.api import failures, health, models, observations, snapshots, streams
 from service.api.middleware import ApiKeys, BodyLimit, RequestContext
 from service.compute import ComputeThread
 from service.engines import Engines
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="stepahead", version=__version__, description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False
     )
     app.state.settings, app.state.metrics = settings, metrics
-    for part in (models, observations, streams, health):
+    for part in (models, snapshots, observations, streams, health):
         app.include_router(part.router)
     failures.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, metrics=metrics)

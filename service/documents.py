@@ -184,6 +184,22 @@ class Models(BaseModel):
     models: list[ModelInfo]
 
 
+class ModelSnapshotInfo(BaseModel):
+    """A snapshot of all that a model has learned."""
+
+    id: str = Field(examples=["5f0c9b1d2e3a4b6c"])
+    name: str | None = Field(description="As it was given; `null` for none.", examples=["before the outage"])
+    weights_version: int = Field(description="Weight updates that it holds.")
+    bytes: int = Field(description="What it takes in the store.")
+    created_at: str = Field(examples=["2026-01-01T10:00:00Z"])
+
+
+class ModelSnapshots(BaseModel):
+    """A model's snapshots, the newest first."""
+
+    snapshots: list[ModelSnapshotInfo]
+
+
 class StreamSummary(BaseModel):
     """Where a stream stands and how well it is predicted."""
 

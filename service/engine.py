@@ -19,13 +19,14 @@ from service.compute import ComputeThread
 from service.errors import Draining, InvalidItem, LeaseLost, ServiceError, StoreUnavailable, UnknownStream
 from service.lease import Lease
 from service.metrics import Metrics
+from service.model_snapshots import ModelSnapshots
 from service.population import Population
 from service.reading import Reader
-from service.recovery import WeightsLog
 from service.settings import Settings
 from service.settle import learn, settle
 from service.store import Partition
 from service.turn import Turn
+from service.weights_log import WeightsLog
 
 log = logging.getLogger("stepahead")
 
@@ -63,10 +64,13 @@ class Engine:
         self._metrics = metrics
         self._max_batch = settings.max_batch
         self._batcher = Batcher(settings.max_queue, settings.max_queue_per_stream)
-        self._weights = WeightsLog(partition, compute, settings.snapshot_every_updates)
+        self._weights = WeightsLog(partition, compute, settings.snapshot_every_updates, metrics.damaged_records)
         self._population = Population(partition)
         self._lease = Lease(model, partition)
         self.reader = Reader(model, partition, self.between_batches, reading)
+        self.snapshots = ModelSnapshots(
+            partition, self.between_batches, self._begin_anew, compute, settings.max_snapshots
+        )
         self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
         self._arrived = asyncio.Event()
         self._refusal: ServiceError | None = None  # set once it takes no new items
@@ -268,6 +272,12 @@ class Engine:
         await self._lease.acquire()  # first: after it no other owner can commit
         self._learner = await self._weights.recover(spec)
         self._in_doubt = False
+
+    async def _begin_anew(self, learner: Learner) -> None:
+        """Go on with other weights; between two batches."""
+        self._in_doubt = True  # until they are known to be stored
+        await self._weights.begin_anew(learner)
+        self._learner, self._in_doubt = learner, False
 
     async def _keep_house(self) -> None:
         """What is due between two batches; a failure, whatever it is, only postpones it."""

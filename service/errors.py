@@ -2,6 +2,7 @@
 
 ServiceError
 ├── UnknownModel, UnknownStream            404
+├── UnknownSnapshot                        404
 ├── ModelExists                            409
 ├── SequenceGap, SequenceStale             409
 ├── InvalidItem, InvalidSpec               422
@@ -11,6 +12,9 @@ ServiceError
 ├── BodyTooLarge                           413
 ├── Unauthorized                           401
 ├── Overloaded                             429   with Retry-After
+├── DamagedSnapshot                        500   what was kept cannot be read; nothing was changed
+├── WeightsLost                            500   all that the weights could be recovered from is damaged
+├── UnreadableFormat                       500   another version of the service wrote the weights
 └── Unavailable                            503   with Retry-After
     ├── StoreUnavailable
     │   ├── LeaseLost                            another owner took the partition; nothing was written
@@ -68,6 +72,15 @@ class UnknownStream(ServiceError):
 
     def __init__(self, model: str, stream: str) -> None:
         super().__init__(f"model {brief(model)!r} has no stream {brief(stream)!r}", model=model, stream=stream)
+
+
+class UnknownSnapshot(ServiceError):
+    """No snapshot of that id is kept."""
+
+    code, status = "unknown_snapshot", 404
+
+    def __init__(self, snapshot: str) -> None:
+        super().__init__(f"no snapshot {brief(snapshot)!r}", snapshot=brief(snapshot))
 
 
 class ModelExists(ServiceError):
@@ -156,6 +169,38 @@ class Overloaded(ServiceError):
     """A bound was reached; the item was not accepted."""
 
     code, status, retry_after_s = "overloaded", 429, 1
+
+
+class DamagedSnapshot(ServiceError):
+    """A snapshot that was kept cannot be read; nothing was changed."""
+
+    code = "damaged_snapshot"
+
+    def __init__(self, snapshot: str, why: str) -> None:
+        super().__init__(f"the kept snapshot {brief(snapshot)!r} cannot be restored: {why}", snapshot=snapshot)
+
+
+class WeightsLost(ServiceError):
+    """No snapshot of a partition's weights can be read, and the redo log does not reach back to the first update."""
+
+    code = "weights_lost"
+
+    def __init__(self, partition: str) -> None:
+        super().__init__(
+            f"the weights of partition {partition!r} cannot be recovered: no snapshot can be read, and the redo log "
+            "does not reach back to the first update. Bring back the store's data from a backup, or restore a snapshot "
+            "that was kept of the model, or delete the model and create it anew",
+            partition=partition,
+        )
+
+
+class UnreadableFormat(ServiceError):
+    """Stored weights are of a format that this version of the service does not read; nothing was changed."""
+
+    code = "unreadable_format"
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} cannot be read: {why}. Run the version of the service that wrote it")
 
 
 class Unavailable(ServiceError):

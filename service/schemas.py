@@ -25,6 +25,7 @@ from service.errors import brief
 from service.json_body import Unreadable
 
 MAX_STREAM_LENGTH = 256
+MAX_SNAPSHOT_NAME = 256
 MAX_SEQUENCE = 2**63 - 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -192,6 +193,14 @@ class ModelPatchIn(Wire):
         if self.quantiles is not None:
             given["quantiles"] = tuple(self.quantiles)
         return replace(spec, **given)
+
+
+class SnapshotIn(Wire):
+    """What to call a snapshot."""
+
+    name: str | None = Field(
+        None, min_length=1, max_length=MAX_SNAPSHOT_NAME, description="For people.", examples=["before the outage"]
+    )
 
 
 class ObservationIn(Wire):

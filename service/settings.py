@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     snapshot_every_updates: int = Field(
         1000, ge=1, le=1_000_000, description="Weight updates after which the weights are snapshotted."
     )
+    max_snapshots: int = Field(16, ge=0, le=1000, description="Snapshots kept per stream, and per model.")
     store_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest wait for the store, in seconds.")
     drain_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="Longest wait at the end for accepted items, in seconds."

@@ -33,20 +33,20 @@ async def create_model(model: ModelName, body: ModelSpecIn, engines: Engines) ->
     except ValueError as error:
         raise InvalidSpec(str(error)) from error
     record, created = await engines.create(name, spec)
-    return json_response(await _describe(name, record, engines), 201 if created else 200)
+    return json_response(await describe(name, record, engines), 201 if created else 200)
 
 
 @router.get("", response_model=documents.Models, responses=error_docs(422, 503))
 async def list_models(engines: Engines) -> Response:
     """List all models, in the order of their names."""
     records = await engines.records()
-    return json_response({"models": [await _describe(name, record, engines) for name, record in records.items()]})
+    return json_response({"models": [await describe(name, record, engines) for name, record in records.items()]})
 
 
 @router.get("/{model}", response_model=documents.ModelInfo, responses=error_docs(404, 422, 503))
 async def read_model(model: ModelName, engines: Engines) -> Response:
     """Read a model's spec and where it stands."""
-    return json_response(await _describe(model, await engines.record(model), engines))
+    return json_response(await describe(model, await engines.record(model), engines))
 
 
 @router.patch("/{model}", response_model=documents.ModelInfo, responses=error_docs(404, 413, 422, 503))
@@ -59,7 +59,7 @@ async def change_model(model: ModelName, body: ModelPatchIn, engines: Engines) -
         except ValueError as error:
             raise InvalidSpec(str(error)) from error
 
-    return json_response(await _describe(model, await engines.change(model, change), engines))
+    return json_response(await describe(model, await engines.change(model, change), engines))
 
 
 @router.delete("/{model}", status_code=204, responses=error_docs(404, 422, 503))
@@ -69,7 +69,8 @@ async def delete_model(model: ModelName, engines: Engines) -> Response:
     return Response(status_code=204)
 
 
-async def _describe(name: str, record: ModelRecord, engines: Engines) -> dict[str, Any]:
+async def describe(name: str, record: ModelRecord, engines: Engines) -> dict[str, Any]:
+    """A model as it is answered with."""
     return {
         "name": name,
         "spec": record.spec.to_dict(),

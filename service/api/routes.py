@@ -105,7 +105,7 @@ def error_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _ERRORS = {
-    404: "`unknown_model`, `unknown_stream`",
+    404: "`unknown_model`, `unknown_stream`, `unknown_snapshot`",
     409: "`model_exists`, `sequence_gap` (with `expected` and `received`), `sequence_stale`",
     413: "`body_too_large`",
     422: "`invalid_item`, `invalid_spec`, `invalid_request`; nothing was changed",
@@ -134,5 +134,6 @@ WithExperts = Annotated[
 ]
 Engines = Annotated[EnginesType, Depends(_engines)]
 Settings = Annotated[SettingsType, Depends(_settings)]
+SnapshotId = Annotated[str, Path(description="A snapshot's `id`.", examples=["1"])]
 ModelName = Annotated[str, Path(description="A model's name.", examples=["boiler"])]
 StreamPath = Annotated[StreamId, Path()]
