@@ -94,9 +94,10 @@ def unpack_arrays(kind: Kind, data: bytes) -> tuple[dict[str, Any], memoryview]:
     payload = unpack(kind, data)
     try:
         (length,) = _LENGTH.unpack_from(payload)
-        meta = json.loads(bytes(payload[_LENGTH.size : _LENGTH.size + length]))
+        at = _LENGTH.size + length
+        meta = json.loads(bytes(payload[_LENGTH.size : at]))
     except (struct.error, ValueError) as error:
         raise DamagedRecord(kind, str(error)) from error
-    if not isinstance(meta, dict):
+    if not isinstance(meta, dict) or at > len(payload):
         raise DamagedRecord(kind, "it does not begin with an object")
-    return meta, payload[_LENGTH.size + length :]
+    return meta, payload[at:]

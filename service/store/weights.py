@@ -31,10 +31,9 @@ class StoredWeights(Fenced):
 
     async def load_versions(self) -> StoredVersions:
         """Read which weights are stored."""
-        current, previous, last = await self._client.read("HMGET", self._keys.weights, "version", "previous", "last")
-        return StoredVersions(
-            None if current is None else int(current), None if previous is None else int(previous), int(last or 0)
-        )
+        found = await self._client.read("HMGET", self._keys.weights, "version", "previous", "last")
+        current, previous, last = map(_version, found)
+        return StoredVersions(current, previous, last or 0)
 
     async def load_snapshot(self, *, previous: bool = False) -> bytes | None:
         """Read the current snapshot, or the one before; None if it is not there."""
@@ -87,3 +86,8 @@ class StoredWeights(Fenced):
     def _weights_keys(self) -> list[str]:
         keys = self._keys
         return [keys.weights, keys.redo, keys.snapshot, keys.previous_snapshot]
+
+
+def _version(text: bytes | None) -> int | None:
+    """A version as it is stored; None where there is none, or what is there cannot be one."""
+    return int(text) if text is not None and text.isdigit() else None

@@ -12,7 +12,7 @@ end
 
 local version = tonumber(ARGV[2])
 for _, field in ipairs({'last', 'version'}) do
-  if version <= tonumber(redis.call('HGET', KEYS[2], field) or 0) then
+  if version <= (tonumber(redis.call('HGET', KEYS[2], field) or 0) or 0) then -- what is no number was none
     return 'VERSION'
   end
 end
