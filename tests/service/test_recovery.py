@@ -92,9 +92,12 @@ async def test_a_damaged_snapshot_costs_nothing(
     assert damaged(metrics) == {"snapshot": 1}
 
 
-async def test_a_replaced_snapshot_has_one_before_it(log: WeightsLog, partition: Partition, raw: redis.Redis) -> None:
+@pytest.mark.parametrize("stored", [None, flipped(RUN.states[8])])
+async def test_a_replaced_snapshot_has_one_before_it(
+    log: WeightsLog, partition: Partition, raw: redis.Redis, stored: bytes | None
+) -> None:
     """After a damaged snapshot was replaced, its successor may be damaged as well and still nothing is lost."""
-    put_snapshot(raw, None)
+    put_snapshot(raw, stored)
     await log.recover(SPEC)
     assert await partition.load_versions() == StoredVersions(LAST, 4, LAST)
     put_snapshot(raw, flipped(RUN.states[LAST]))
@@ -251,6 +254,14 @@ async def test_lost_versions_are_read_off_what_is_left(
     assert learned(recovered) == RUN.learned(LAST)
     assert recovered.version == LAST + 1
     assert damaged(metrics) == {}
+
+
+async def test_a_snapshot_alone_tells_its_version(log: WeightsLog, raw: redis.Redis) -> None:
+    """Where nothing else is left the model goes on above it."""
+    raw.delete("{m:0}:weights", "{m:0}:redo", "{m:0}:previous")
+    recovered = await log.recover(SPEC)
+    assert learned(recovered) == RUN.learned(8)
+    assert recovered.version == 9
 
 
 async def test_nothing_is_mended_without_the_lease(url: str, log: WeightsLog, raw: redis.Redis) -> None:
