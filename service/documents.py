@@ -185,13 +185,13 @@ class Models(BaseModel):
 
 
 class ModelSnapshotInfo(BaseModel):
-    """A snapshot of all that a model has learned."""
+    """A snapshot of all that a model has learned; where its description is damaged only `id` is known."""
 
     id: str = Field(examples=["5f0c9b1d2e3a4b6c"])
     name: str | None = Field(description="As it was given; `null` for none.", examples=["before the outage"])
-    weights_version: int = Field(description="Weight updates that it holds.")
-    bytes: int = Field(description="What it takes in the store.")
-    created_at: str = Field(examples=["2026-01-01T10:00:00Z"])
+    weights_version: int | None = Field(description="Weight updates that it holds.")
+    bytes: int | None = Field(description="What it takes in the store.")
+    created_at: str | None = Field(examples=["2026-01-01T10:00:00Z"])
 
 
 class ModelSnapshots(BaseModel):

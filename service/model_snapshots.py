@@ -99,7 +99,7 @@ async def restore_lost(partition: Partition, compute: ComputeThread, spec: Model
     Raises:
         UnknownSnapshot: If no such snapshot is kept.
         DamagedSnapshot: If it cannot be read; nothing was changed.
-        UnreadableFormat: If another version of the service wrote it; nothing was changed.
+        UnreadableFormat: If another version of the service wrote it or the redo log; nothing was changed.
         StoreUnavailable: If the store did not answer; the outcome is then unknown.
     """
     await partition.acquire()
@@ -110,7 +110,10 @@ async def restore_lost(partition: Partition, compute: ComputeThread, spec: Model
     page = await partition.load_redo(0)
     while page:
         last = max(last, page[-1][0])
-        learner.vocabulary, _ = await compute.run(values_met, spec, learner.vocabulary, page)
+        learner.vocabulary, unreadable = await compute.run(values_met, spec, learner.vocabulary, page)
+        for version, error in unreadable:
+            if isinstance(error, OtherFormat):
+                raise UnreadableFormat(f"the redo record of version {version}", error.why) from error
         page = await partition.load_redo(page[-1][0])
     learner.vocabulary = learner.vocabulary.padded(await known_to_beliefs(partition, compute, spec))
     learner.version = last + 1

@@ -99,7 +99,8 @@ class Recovery:
             snapshot = await self._partition.load_snapshot(previous=is_previous)
             if snapshot is None and version is None:
                 continue
-            what = f"the {'previous ' if is_previous else ''}snapshot of version {version}"
+            what = f"the {'previous ' if is_previous else ''}snapshot"
+            what += "" if version is None else f" of version {version}"
             try:
                 learner = await self._compute.run(_decode, self._spec, snapshot, version)
             except OtherFormat as error:

@@ -15,8 +15,10 @@ from service.store import Partition
 log = logging.getLogger("stepahead")
 
 REDO_TO_SNAPSHOT = 8
-"""A snapshot is due once the redo records after the last one are this many times its size."""
+"""A snapshot is due once the redo records after the last one are this many times its size.
 
+With ``snapshot_every_updates`` it bounds what recovery redoes; twice as much where the current snapshot is damaged.
+"""
 
 MANY_REDONE = 100
 """After a recovery that redid so many records the next snapshot is due at once: another one need not redo them."""
@@ -69,7 +71,10 @@ class WeightsLog:
         size = found.snapshot_bytes
         self._snapshot_bytes = len(await self._compute.run(learner.encode_weights)) if size is None else size
         if found.n_redone:
-            log.info("redid %d weight updates, up to version %d", found.n_redone, learner.version)
+            log.info(
+                "partition %s: redid %d weight updates, up to version %d",
+                self._partition.name, found.n_redone, learner.version,
+            )  # fmt: skip
         return learner
 
     def count(self, redo: bytes | None) -> None:

@@ -55,5 +55,5 @@ def _described(kept: KeptSnapshot) -> dict[str, Any]:
         "name": kept.name,
         "weights_version": kept.weights_version,
         "bytes": kept.n_bytes,
-        "created_at": iso_time(kept.created_us),
+        "created_at": None if kept.created_us is None else iso_time(kept.created_us),
     }

@@ -17,32 +17,33 @@ from service.store.fenced import Fenced
 class KeptSnapshot:
     """A snapshot without its content.
 
+    Of one whose description is damaged only the id is known; it can be restored and dropped all the same.
+
     Args:
         id: Unique within the partition.
         name: As it was given; None without one.
-        weights_version: That was kept.
-        n_bytes: Of the content.
-        created_us: When; microseconds since 1970 UTC.
+        weights_version: That was kept; None if unknown.
+        n_bytes: Of the content; None if unknown.
+        created_us: When; microseconds since 1970 UTC; None if unknown.
     """
 
     id: str
-    name: str | None
-    weights_version: int
-    n_bytes: int
-    created_us: int
+    name: str | None = None
+    weights_version: int | None = None
+    n_bytes: int | None = None
+    created_us: int | None = None
 
     def encode(self) -> bytes:
         """As JSON; :meth:`decode` is its inverse."""
         return orjson.dumps(self)
 
     @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Read :meth:`encode`'s bytes.
-
-        Raises:
-            ValueError: If they are no such record.
-        """
-        return cls(**orjson.loads(data))
+    def decode(cls, snapshot_id: str, data: bytes) -> Self:
+        """Read :meth:`encode`'s bytes, as far as they can be read."""
+        try:
+            return cls(**{**orjson.loads(data), "id": snapshot_id})
+        except (TypeError, ValueError):
+            return cls(snapshot_id)
 
 
 class KeptWeights(Fenced):
@@ -50,8 +51,9 @@ class KeptWeights(Fenced):
 
     async def list_snapshots(self) -> list[KeptSnapshot]:
         """Read what is kept, without its content, the newest first."""
-        kept = [KeptSnapshot.decode(data) for data in await self._client.read("HVALS", self._keys.kept)]
-        return sorted(kept, key=lambda s: (s.created_us, s.weights_version, s.id), reverse=True)
+        described = await self._client.read("HGETALL", self._keys.kept)
+        kept = [KeptSnapshot.decode(snapshot_id.decode(), data) for snapshot_id, data in described.items()]
+        return sorted(kept, key=lambda s: (s.created_us or 0, s.weights_version or 0, s.id), reverse=True)
 
     async def load_kept(self, snapshot_id: str) -> bytes | None:
         """Read the content of a snapshot that is kept; None if it is not."""

@@ -245,6 +245,21 @@ async def test_a_snapshot_mends_lost_weights(
     await after.drain()
 
 
+async def test_lost_weights_that_are_newer_are_not_mended(engines: Engines, raw: redis.Redis) -> None:
+    """Where the log was written by a newer service nothing takes its place."""
+    engine = await engines.get("m")
+    kept = await engine.snapshots.keep(None)
+    await send(engine, 1.0, 3.0)
+    record: bytes = raw.xrange(KEYS.redo)[-1][1][b"record"]  # type: ignore[index]
+    await engine.close(ServiceError("the test ends it"))
+    raw.set(KEYS.snapshot, b"rubbish")
+    put_redo(raw, {1: None, engine.weights_version: newer(Kind.REDO, record)})
+    before = {key: raw.dump(key) for key in raw.scan_iter() if key != KEYS.lease.encode()}
+    with pytest.raises(UnreadableFormat, match="redo record"):
+        await engines.restore_weights("m", kept.id)
+    assert {key: raw.dump(key) for key in raw.scan_iter() if key != KEYS.lease.encode()} == before
+
+
 async def test_an_open_model_whose_weights_are_lost_is_mended(
     engines: Engines, store: FaultyStore, raw: redis.Redis
 ) -> None:

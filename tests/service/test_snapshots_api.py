@@ -6,10 +6,7 @@ import httpx
 import pytest
 import redis
 
-from model.codec import Kind
-from service.store.keys import PartitionKeys
 from tests.service.conftest import SPEC, Serve
-from tests.service.damage import newer, put_redo, put_snapshot
 from tests.service.test_models_api import code
 
 SNAPSHOTS = "/v1/models/m/snapshots"
@@ -82,42 +79,3 @@ async def test_a_deleted_model_takes_its_snapshots_along(client: httpx.AsyncClie
         assert raw.keys() == []
     await client.put("/v1/models/m", json=SPEC)
     assert (await client.get(SNAPSHOTS)).json() == {"snapshots": []}
-
-
-async def test_lost_weights_are_a_named_error(serve: Serve, url: str) -> None:
-    """Whoever uses such a model hears what can be done; the others are served, and restoring mends it."""
-    async with serve() as client:
-        for model in ("m", "other"):
-            await client.put(f"/v1/models/{model}", json=SPEC)
-        await feed(client, 1.0, 2.0)
-        kept = (await client.post(SNAPSHOTS)).json()
-    with redis.Redis.from_url(url) as raw:
-        put_snapshot(raw, b"rubbish")
-        put_redo(raw, {1: None})
-    async with serve() as client:
-        for response in (
-            await client.post(ITEMS, json={"item": {"load": 1.0}}),
-            await client.get("/v1/models/m/streams/s"),
-            await client.post(SNAPSHOTS),
-        ):
-            assert (response.status_code, code(response)) == (500, "weights_lost")
-            assert response.json()["error"]["partition"] == "m:0"
-        assert (await client.post("/v1/models/other/streams/s/observations", json={"item": {"load": 1}})).is_success
-        assert (await client.get(SNAPSHOTS)).json() == {"snapshots": [kept]}
-        restored = await client.post(f"{SNAPSHOTS}/{kept['id']}/restore")
-        assert (restored.status_code, restored.json()["weights_version"]) == (200, kept["weights_version"] + 1)
-        assert len(await feed(client, 3.0)) == 1
-
-
-async def test_newer_weights_are_a_named_error(serve: Serve, url: str) -> None:
-    """An older service on newer data says so."""
-    async with serve() as client:
-        await client.put("/v1/models/m", json=SPEC)
-        await feed(client, 1.0, 2.0)
-    with redis.Redis.from_url(url) as raw:
-        snapshot: bytes = raw.get(PartitionKeys("m").snapshot)  # type: ignore[assignment]
-        put_snapshot(raw, newer(Kind.WEIGHTS, snapshot))
-    async with serve() as client:
-        response = await client.post(ITEMS, json={"item": {"load": 1.0}})
-        assert (response.status_code, code(response)) == (500, "unreadable_format")
-        assert "Run the version" in response.json()["error"]["message"]

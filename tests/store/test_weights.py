@@ -211,3 +211,14 @@ async def test_no_more_is_kept_than_may_be(owner: Partition, raw: redis.Redis) -
     assert not await owner.drop_snapshot("id 1")
     await owner.keep_snapshot(kept(2), b"weights", at_most=1)
     assert await owner.list_snapshots() == [kept(2)]
+
+
+async def test_a_damaged_description_hides_no_snapshot(owner: Partition, raw: redis.Redis) -> None:
+    """It is listed by its id, after the others, and can be read and dropped."""
+    for number in (1, 2):
+        await owner.keep_snapshot(kept(number, created_us=9), b"weights", at_most=9)
+    for rubbish in (b"\xff", b"[]", b'{"other": 1}'):
+        raw.hset("{boiler:0}:kept", "id 2", rubbish)
+        assert await owner.list_snapshots() == [kept(1, created_us=9), KeptSnapshot("id 2")]
+    assert await owner.load_kept("id 2") == b"weights"
+    assert await owner.drop_snapshot("id 2")
