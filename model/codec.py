@@ -1,6 +1,7 @@
 """Versioned bytes with a checksum: beliefs, weights, redo records. Never pickle.
 
-Every record is ``magic (2) | format version (1) | kind (1) | CRC-32 of the payload (4) | payload``, little-endian.
+Every record is ``magic (2) | format (1) | kind (1) | CRC-32 of all else (4) | payload``, little-endian. The first eight
+bytes are so in every format, so that a record of another format is told from a damaged one.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 _MAGIC = b"SA"
 _HEADER = struct.Struct("<2sBBI")
+_CHECKED = 4  # bytes of the header that the checksum covers as well
 _LENGTH = struct.Struct("<I")
 
 
@@ -25,7 +27,7 @@ class Kind(IntEnum):
     BELIEF = 1
     WEIGHTS = 2
     REDO = 3
-    STREAM_SNAPSHOT = 5
+    STREAM_SNAPSHOT = 4
 
 
 class DamagedRecord(ValueError):
@@ -36,9 +38,18 @@ class DamagedRecord(ValueError):
         self.kind, self.why = kind, why
 
 
+class OtherFormat(DamagedRecord):
+    """A whole record that another version of this software wrote in a format that this one does not read."""
+
+    def __init__(self, kind: Kind, found: int) -> None:
+        wrote = "a newer" if found > FORMAT else "an older"
+        super().__init__(kind, f"format {found}, written by {wrote} version; this one reads format {FORMAT}")
+
+
 def pack(kind: Kind, payload: bytes) -> bytes:
     """Put the header before a payload."""
-    return _HEADER.pack(_MAGIC, FORMAT, kind, zlib.crc32(payload)) + payload
+    checked = _HEADER.pack(_MAGIC, FORMAT, kind, 0)[:_CHECKED]
+    return _HEADER.pack(_MAGIC, FORMAT, kind, zlib.crc32(payload, zlib.crc32(checked))) + payload
 
 
 def unpack(kind: Kind, data: bytes, size: int | None = None) -> memoryview:
@@ -50,20 +61,21 @@ def unpack(kind: Kind, data: bytes, size: int | None = None) -> memoryview:
         size: Expected payload bytes; ``None`` for any.
 
     Raises:
+        OtherFormat: If it is whole, but of another format.
         DamagedRecord: If it is not such a record.
     """
     if len(data) < _HEADER.size:
         raise DamagedRecord(kind, f"{len(data)} bytes are fewer than a header's {_HEADER.size}")
     magic, version, found, checksum = _HEADER.unpack_from(data)
     payload = memoryview(data)[_HEADER.size :]
+    if zlib.crc32(payload, zlib.crc32(data[:_CHECKED])) != checksum:
+        raise DamagedRecord(kind, "the checksum does not match")
     if magic != _MAGIC or found != kind:
         raise DamagedRecord(kind, "another kind of record")
     if version != FORMAT:
-        raise DamagedRecord(kind, f"format {version}, this version reads {FORMAT}")
+        raise OtherFormat(kind, version)
     if size is not None and len(payload) != size:
         raise DamagedRecord(kind, f"{len(payload)} bytes where the model's layout has {size}")
-    if zlib.crc32(payload) != checksum:
-        raise DamagedRecord(kind, "the checksum does not match")
     return payload
 
 
@@ -77,17 +89,19 @@ def unpack_arrays(kind: Kind, data: bytes) -> tuple[dict[str, Any], memoryview]:
     """The JSON object and the raw bytes after it.
 
     Raises:
+        OtherFormat: If it is whole, but of another format.
         DamagedRecord: If it is not such a record.
     """
     payload = unpack(kind, data)
     try:
         (length,) = _LENGTH.unpack_from(payload)
-        meta = json.loads(bytes(payload[_LENGTH.size : _LENGTH.size + length]))
+        at = _LENGTH.size + length
+        meta = json.loads(bytes(payload[_LENGTH.size : at]))
     except (struct.error, ValueError, RecursionError) as error:
         raise DamagedRecord(kind, str(error)) from error
-    if not isinstance(meta, dict):
-        raise DamagedRecord(kind, "it begins with no object")
-    return meta, payload[_LENGTH.size + length :]
+    if not isinstance(meta, dict) or at > len(payload):
+        raise DamagedRecord(kind, "it does not begin with an object")
+    return meta, payload[at:]
 
 
 def is_count(value: object) -> TypeGuard[int]:

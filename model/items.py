@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TypeGuard
 
 import numpy as np
@@ -15,6 +16,8 @@ MAX_MAGNITUDE = 1e100
 """Largest absolute value of a real field: its square, and that of a difference of two, stay finite."""
 
 _ECHO = 40  # characters of what was sent that an error repeats
+
+_LOST = "(lost value {})"
 
 NO_TIME = np.iinfo(np.int64).min
 """Stands for "no timestamp" among integer microseconds."""
@@ -89,9 +92,16 @@ class Vocabulary:
 
     A closed field knows its ``values`` from the start. In an open field the last slot stands for every value that is
     not known (yet), so that novelty has a probability of its own.
+
+    Where damage cost a value its name, its slot is kept, since beliefs refer to it: no item is of such a value, and
+    ``values`` holds what people are shown in its place.
+
+    Args:
+        spec: The model's.
+        met: As :meth:`add` takes them, those of closed fields included.
     """
 
-    def __init__(self, spec: ModelSpec, met: Sequence[Sequence[str]] = ()) -> None:
+    def __init__(self, spec: ModelSpec, met: Sequence[Sequence[str | None]] = ()) -> None:
         self._fields = spec.categories
         self.values: list[list[str]] = [list(f.values or ()) for f in self._fields]
         self._slots: list[dict[str, int]] = [{v: i for i, v in enumerate(values)} for values in self.values]
@@ -123,34 +133,78 @@ class Vocabulary:
                     found[j].append(value)
         return found
 
-    def admits(self, values: object) -> TypeGuard[list[list[str]]]:
-        """Whether these are texts for each field, as read from a record, that the fields know or have room for."""
+    def admits(self, values: object, *, nameless: bool = False) -> TypeGuard[list[list[str]]]:
+        """Whether these are texts for each field, as read from a record, that the fields know or have room for.
+
+        Args:
+            values: As they were read.
+            nameless: Whether open fields may have some that lost their name.
+        """
         if not isinstance(values, list) or len(values) != len(self._fields):
             return False
-        for field, known, new in zip(self._fields, self._slots, values, strict=True):
-            if not isinstance(new, list) or not all(
-                isinstance(v, str) and 1 <= len(v) <= MAX_VALUE_LENGTH for v in new
-            ):
+        for field, known, slots, new in zip(self._fields, self.values, self._slots, values, strict=True):
+            if not isinstance(new, list):
                 return False
-            if len(known) + len(set(new) - known.keys()) > max(len(known), field.capacity or 0):
+            names = [v for v in new if v is not None]
+            if len(names) < len(new) and not (nameless and field.is_open):
+                return False
+            if not all(isinstance(v, str) and 1 <= len(v) <= MAX_VALUE_LENGTH for v in names):
+                return False
+            n_after = len(known) + len(set(names) - slots.keys()) + len(new) - len(names)
+            if n_after > max(len(known), field.capacity or 0):
                 return False
         return True
 
-    def add(self, values: Sequence[Sequence[str]]) -> None:
-        """Append values per field; those already known are passed over."""
+    @property
+    def met(self) -> list[list[str | None]]:
+        """The values per field in the order of their slots; ``None`` for one whose name was lost."""
+        return [
+            [value if slots.get(value) == slot else None for slot, value in enumerate(values)]
+            for values, slots in zip(self.values, self._slots, strict=True)
+        ]
+
+    def add(self, values: Sequence[Sequence[str | None]]) -> None:
+        """Append values per field; those already known are passed over, and ``None`` takes a slot without a name."""
         for j, new in enumerate(values):
             for value in new:
-                if value not in self._slots[j]:
-                    self._slots[j][value] = len(self.values[j])
+                slot = len(self.values[j])
+                if value is None:
+                    self.values[j].append(_LOST.format(slot + 1))
+                elif value not in self._slots[j]:
+                    self._slots[j][value] = slot
                     self.values[j].append(value)
 
-    def grown(self, values: Sequence[Sequence[str]]) -> Vocabulary:
+    def padded(self, n_known: Sequence[int]) -> Vocabulary:
+        """A copy in which each open field knows at least so many values, if need be some without a name."""
+        missing = [
+            max(0, min(n, field.capacity) - len(values)) if field.capacity is not None else 0
+            for field, values, n in zip(self._fields, self.values, n_known, strict=True)
+        ]
+        return self.grown([[None] * n for n in missing])
+
+    def named_by(self, other: Vocabulary) -> Vocabulary:
+        """A copy that has from ``other`` the names that it lost, and the values that come after its own.
+
+        Args:
+            other: Of the same model at another time, so that both have each value in the same slot.
+        """
+        merged: list[list[str | None]] = []
+        for ours, theirs in zip(self.met, other.met, strict=True):
+            own = set(ours)
+            names = (None if name in own else name for name in theirs)
+            merged.append([name or other_name for name, other_name in zip_longest(ours, names)])
+        return self._of([[] for _ in merged], [{} for _ in merged]).grown(merged)
+
+    def grown(self, values: Sequence[Sequence[str | None]]) -> Vocabulary:
         """A copy with ``values`` added; self where there are none."""
         if not any(values):
             return self
-        copy = object.__new__(Vocabulary)
-        copy._fields = self._fields
-        copy.values = [list(v) for v in self.values]
-        copy._slots = [dict(s) for s in self._slots]
+        copy = self._of([list(v) for v in self.values], [dict(s) for s in self._slots])
         copy.add(values)
         return copy
+
+    def _of(self, values: list[list[str]], slots: list[dict[str, int]]) -> Vocabulary:
+        """A vocabulary of the same fields."""
+        other = object.__new__(Vocabulary)
+        other._fields, other.values, other._slots = self._fields, values, slots
+        return other

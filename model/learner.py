@@ -151,10 +151,13 @@ class Learner:
         predictions = prediction.predict(self.spec, self.network, self.counts, after, outputs, vocabulary.n_known)
         prediction.await_item(after, predictions, vocabulary.n_known, version)
         learned = example_records if updated is not None else example_records[:0]
-        redone = Redo(version, rate, learn.initial_state, novel, learned, lessons).encode() if changed else None
+        record = None
+        if changed:
+            known = self.vocabulary.n_known.tolist()
+            record = Redo(version, rate, learn.initial_state, novel, known, learned, lessons).encode()
         refused = gradient.parameters is not None and updated is None
         return Step(
-            Beliefs(after), scores, predictions, weights, vocabulary, lessons, version, redone, refused, self.spec
+            Beliefs(after), scores, predictions, weights, vocabulary, lessons, version, record, refused, self.spec
         )
 
     def adopt(self, step: Step) -> None:
@@ -169,21 +172,25 @@ class Learner:
         """Compute a recorded update again; the same bits come out as the first time on the same machine.
 
         Raises:
-            DamagedRecord: If the record is not whole, or does not follow this version.
+            OtherFormat: If the record is whole, but of another format.
+            DamagedRecord: If it is not whole, or does not follow this version; nothing has changed then.
         """
-        redo = Redo.decode(self.spec, self.vocabulary, record)
+        redo = Redo.decode(self.spec, record)
         if redo.version != self.version + 1:
             raise codec.DamagedRecord(codec.Kind.REDO, f"version {redo.version} cannot follow {self.version}")
-        if len(redo.learned):
-            example = examples.to_example(redo.learned, self.device)
-            gradient = self.network.gradient(self.weights.parameters, example, weights=True, initial=redo.initial)
+        if not self.vocabulary.admits(redo.novel):
+            raise codec.DamagedRecord(codec.Kind.REDO, "its values are not of the model's fields")
+        weights = self.weights
+        if len(redo.examples):
+            example = examples.to_example(redo.examples, self.device)
+            gradient = self.network.gradient(weights.parameters, example, weights=True, initial=redo.initial)
             updated = None
             if gradient.parameters is not None:
-                updated = optimiser.update(self.weights, gradient.parameters, redo.rate)
+                updated = optimiser.update(weights, gradient.parameters, redo.rate)
             if updated is None:
                 raise codec.DamagedRecord(codec.Kind.REDO, "the update it describes was not taken")
-            self.weights = updated
-        self.vocabulary = self.vocabulary.grown(redo.novel)
+            weights = updated
+        self.weights, self.vocabulary = weights, self.vocabulary.grown(redo.novel)
         if self.counts is not None and redo.lessons is not None:
             self.counts.learn(redo.lessons)
         self.version = redo.version
@@ -197,12 +204,29 @@ class Learner:
         """The learner that :meth:`encode_weights` was called on.
 
         Raises:
-            DamagedRecord: If the snapshot is not whole, or not of this spec.
+            OtherFormat: If the snapshot is whole, but of another format.
+            DamagedRecord: If it is not whole, or not of this spec.
         """
         learner = cls(spec)
         learner.weights, learner.vocabulary, learner.counts, learner.version = snapshot.decode(
             spec, learner.network.layout, encoded
         )
+        return learner
+
+    def going_back(self, encoded: bytes) -> Learner:
+        """The learner that goes on from a snapshot of this model; this one stays as it is.
+
+        The vocabulary stays the present one, since beliefs refer to its slots; for values met since the snapshot the
+        weights and counts are those that it has. The version is one above the present: each names its own weights.
+
+        Raises:
+            OtherFormat: If the snapshot is whole, but of another format.
+            DamagedRecord: If it is not whole, or not of this spec.
+        """
+        learner = type(self).from_snapshot(self.spec, encoded)
+        learner.vocabulary = self.vocabulary.named_by(learner.vocabulary)
+        learner.version, learner.n_refused = self.version + 1, self.n_refused
+        learner.correction_rate = self.correction_rate
         return learner
 
     def _judge(self, records: np.ndarray, observed: Observed) -> ngrams.Judged | None:

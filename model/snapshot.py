@@ -17,7 +17,7 @@ from model.spec import ModelSpec
 
 def encode(weights: Weights, vocabulary: Vocabulary, counts: Counts | None, version: int) -> bytes:
     """A record that :func:`decode` reads."""
-    meta: dict[str, Any] = {"version": version, "n_updates": weights.n_updates, "values": vocabulary.values}
+    meta: dict[str, Any] = {"version": version, "n_updates": weights.n_updates, "values": vocabulary.met}
     tensors = (weights.parameters.flat, weights.first, weights.second)
     arrays = [tensor.cpu().numpy() for tensor in tensors]
     if counts is not None:
@@ -30,7 +30,8 @@ def decode(spec: ModelSpec, layout: ParameterLayout, encoded: bytes) -> tuple[We
     """Weights, vocabulary, counts (``None`` where the spec has none) and version.
 
     Raises:
-        DamagedRecord: If the record is not whole, or not of this layout.
+        OtherFormat: If the record is whole, but of another format.
+        DamagedRecord: If it is not whole, or not of this layout.
     """
     meta, payload = codec.unpack_arrays(codec.Kind.WEIGHTS, encoded)
     n_bytes = 3 * 4 * layout.size
@@ -38,7 +39,7 @@ def decode(spec: ModelSpec, layout: ParameterLayout, encoded: bytes) -> tuple[We
         raise codec.DamagedRecord(codec.Kind.WEIGHTS, f"{len(payload)} bytes for {layout.size} parameters")
     version, n_updates, values = (meta.get(name) for name in ("version", "n_updates", "values"))
     vocabulary = Vocabulary(spec)
-    if not (codec.is_count(version) and codec.is_count(n_updates) and vocabulary.admits(values)):
+    if not (codec.is_count(version) and codec.is_count(n_updates) and vocabulary.admits(values, nameless=True)):
         raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its numbers or values are not the model's")
     counts = Counts.decode(spec, meta.get("counts"), payload[n_bytes:]) if spec.has_ngrams else None
     rows = torch.from_numpy(np.frombuffer(payload[:n_bytes], np.float32).copy()).view(3, -1)

@@ -9,7 +9,18 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from service import __version__
-from service.api import archives, failures, health, models, observations, openapi, sizes, stream_snapshots, streams
+from service.api import (
+    archives,
+    failures,
+    health,
+    models,
+    observations,
+    openapi,
+    sizes,
+    snapshots,
+    stream_snapshots,
+    streams,
+)
 from service.api.middleware import OPEN_PATHS, ApiKeys, BodyLimit, Crowd, RequestContext
 from service.compute import ComputeThread
 from service.engines import Engines
@@ -55,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="stepahead", version=__version__, description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False
     )
     app.state.settings, app.state.metrics = settings, metrics
-    for part in (models, observations, streams, stream_snapshots, archives, sizes, health):
+    for part in (models, snapshots, observations, streams, stream_snapshots, archives, sizes, health):
         app.include_router(part.router)
     failures.install(app)
     openapi.install(app, OPEN_PATHS, settings)

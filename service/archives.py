@@ -96,7 +96,8 @@ async def import_model(engines: Engines, model: str, data: bytes) -> ModelRecord
     spec, content = await engines.reading.run(_read_model, data)
 
     async def fill(partition: Partition) -> None:
-        await partition.save_weights(content.version, content.snapshot)
+        write = partition.begin_anew if content.version else partition.save_weights
+        await write(content.version, content.snapshot)
         for chunk in _chunks(spec, content):
             if await partition.copies.create(chunk, ttl_s=spec.ttl_s) is None:
                 raise ServiceError("the store holds streams of a model that is not there")

@@ -199,10 +199,26 @@ class Size(BaseModel):
     key_bytes: int = Field(description="What the store adds for a stream.")
     stream_bytes: int = Field(description="A stream that keeps all the replies it may, in the store.")
     streams_bytes: int = Field(description="All streams.")
-    snapshot_bytes: int = Field(description="The saved weights, at most.")
+    snapshot_bytes: int = Field(description="The saved weights, the current and the previous ones, at most.")
     redo_bytes: int = Field(description="The redo log, at most.")
     store_bytes: int = Field(description="All of it in the store's memory.")
     memory_bytes: int = Field(description="The model in the service's memory while it is in use, at most.")
+
+
+class ModelSnapshotInfo(BaseModel):
+    """A snapshot of all that a model has learned; where its description is damaged only `id` is known."""
+
+    id: str = Field(examples=["5f0c9b1d2e3a4b6c"])
+    name: str | None = Field(description="As it was given; `null` for none.", examples=["before the outage"])
+    weights_version: int | None = Field(description="Weight updates that it holds.")
+    bytes: int | None = Field(description="What it takes in the store.")
+    created_at: str | None = Field(examples=["2026-01-01T10:00:00Z"])
+
+
+class ModelSnapshots(BaseModel):
+    """A model's snapshots, the newest first."""
+
+    snapshots: list[ModelSnapshotInfo]
 
 
 class StreamSummary(BaseModel):

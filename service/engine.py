@@ -19,6 +19,7 @@ from service.bounds import SharedBounds
 from service.compute import ComputeThread
 from service.errors import Draining, InvalidItem, ServiceError, StoreUnavailable, UnknownStream
 from service.metrics import Metrics
+from service.model_snapshots import ModelSnapshots
 from service.owner import Owner
 from service.population import Population
 from service.reading import Reader
@@ -27,6 +28,7 @@ from service.settle import Attempt, applied, learn, settle
 from service.sizing import memory_bytes
 from service.store import Partition
 from service.turn import Turn
+from service.weights_log import WeightsLog
 
 log = logging.getLogger("stepahead")
 
@@ -65,9 +67,13 @@ class Engine:
         self._metrics = metrics
         self._max_batch = settings.max_batch
         self._batcher = Batcher(settings.max_queue, settings.max_queue_per_stream, settings.max_wait_s, bounds.waiting)
-        self._owner = Owner(model, partition, load_spec, compute, settings.snapshot_every_updates)
+        weights = WeightsLog(partition, compute, settings.snapshot_every_updates, metrics.damaged_records)
+        self._owner = Owner(model, partition, load_spec, compute, weights)
         self._population = Population(partition)
         self.reader = Reader(model, partition, self.between_batches, reading, bounds)
+        self.snapshots = ModelSnapshots(
+            partition, self.between_batches, self._owner.begin_anew, compute, settings.max_snapshots
+        )
         self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
         self._arrived = asyncio.Event()
         self._refusal: ServiceError | None = None  # set once it takes no new items

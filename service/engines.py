@@ -12,13 +12,14 @@ from model.spec import ModelSpec
 from service.bounds import Bound, SharedBounds
 from service.compute import ComputeThread
 from service.engine import Engine
-from service.errors import Draining, InvalidSpec, ModelExists, StoreUnavailable, UnknownModel
+from service.errors import Draining, InvalidSpec, ModelExists, StoreUnavailable, UnknownModel, WeightsLost
 from service.metrics import Metrics
 from service.model_record import ModelRecord
+from service.model_snapshots import restore_lost
 from service.open_engines import OpenEngines
 from service.settings import Settings
 from service.sizing import Size, check_size, size_of
-from service.store import Partition, Store
+from service.store import KeptSnapshot, Partition, Store
 
 log = logging.getLogger("stepahead")
 
@@ -185,6 +186,34 @@ class Engines:
         """All models, in the order of their names."""
         records = {name: ModelRecord.decode(data) for name, data in sorted((await self._store.models()).items())}
         return {name: record for name, record in records.items() if not record.importing}
+
+    async def kept_weights(self, model: str) -> list[KeptSnapshot]:
+        """The snapshots of a model's weights that are kept, the newest first; the model need not be open.
+
+        Raises:
+            UnknownModel: If there is no such model.
+            StoreUnavailable: If the store did not answer.
+        """
+        await self.record(model)
+        return await self._store.partition(model).list_snapshots()
+
+    async def restore_weights(self, model: str, snapshot: str) -> None:
+        """Go on with the weights of a snapshot from the next item, even where the model's own are lost.
+
+        Raises:
+            UnknownModel: If there is no such model.
+            UnknownSnapshot: If no such snapshot is kept.
+            ServiceError: If it cannot be read; nothing was changed.
+            StoreUnavailable: If the store did not answer; the outcome is then unknown.
+        """
+        try:
+            async with self.use(model) as engine:
+                await engine.snapshots.restore(snapshot)
+        except WeightsLost:
+            async with self._open.lock(model):
+                partition, spec = self._store.partition(model), await self._spec(model)
+                await restore_lost(partition, self._compute, spec, snapshot)
+                await self._open.open(model)
 
     async def count_streams(self, model: str) -> int:
         """Streams of a model, those included that have just expired."""

@@ -16,6 +16,9 @@ ServiceError
 ├── HeadTooLarge                           431
 ├── Unauthorized                           401
 ├── Overloaded                             429   with Retry-After
+├── DamagedSnapshot                        500   what was kept cannot be read; nothing was changed
+├── WeightsLost                            500   all that the weights could be recovered from is damaged
+├── UnreadableFormat                       500   another version of the service wrote the weights
 └── Unavailable                            503   with Retry-After
     ├── StoreUnavailable
     │   ├── StoreFull                            it has no room; nothing was written
@@ -236,6 +239,38 @@ class RequestTimeout(ServiceError):
 
     def __init__(self, part: str, limit_s: float) -> None:
         super().__init__(f"the {part} took over {limit_s:g} seconds to arrive", limit_s=limit_s)
+
+
+class DamagedSnapshot(ServiceError):
+    """A snapshot that was kept cannot be read; nothing was changed."""
+
+    code = "damaged_snapshot"
+
+    def __init__(self, snapshot: str, why: str) -> None:
+        super().__init__(f"the kept snapshot {brief(snapshot)!r} cannot be restored: {why}", snapshot=snapshot)
+
+
+class WeightsLost(ServiceError):
+    """No snapshot of a partition's weights can be read, and the redo log does not reach back to the first update."""
+
+    code = "weights_lost"
+
+    def __init__(self, partition: str) -> None:
+        super().__init__(
+            f"the weights of partition {partition!r} cannot be recovered: no snapshot can be read, and the redo log "
+            "does not reach back to the first update. Bring back the store's data from a backup, or restore a snapshot "
+            "that was kept of the model, or delete the model and create it anew",
+            partition=partition,
+        )
+
+
+class UnreadableFormat(ServiceError):
+    """Stored weights are of a format that this version of the service does not read; nothing was changed."""
+
+    code = "unreadable_format"
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} cannot be read: {why}. Run the version of the service that wrote it")
 
 
 class Unavailable(ServiceError):

@@ -10,6 +10,7 @@ from service.errors import ServiceError
 
 REQUEST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PHASE_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+DAMAGED = ("snapshot", "redo", "missing")
 BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
 
@@ -41,6 +42,13 @@ class Metrics:
         self.drifts = Counter(
             "stepahead_drifts_total", "Times that a stream began to drift.", ["model"], registry=registry
         )
+        self.damaged_records = Counter(
+            "stepahead_damaged_records_total",
+            "Stored records of weights that could not be read: snapshot, redo, or missing from the redo log.",
+            ["kind"], registry=registry,
+        )  # fmt: skip
+        for kind in DAMAGED:
+            self.damaged_records.labels(kind)  # there from the start, at 0
         self.models = Gauge("stepahead_models", "Models open in this process.", registry=registry)
 
     def forget(self, model: str) -> None:

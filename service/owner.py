@@ -11,8 +11,8 @@ from model.step import Step
 from service.compute import ComputeThread
 from service.errors import LeaseLost, ServiceError, StoreFull, StoreUnavailable
 from service.lease import Lease
-from service.recovery import WeightsLog
 from service.store import BeliefChange, Partition
+from service.weights_log import WeightsLog
 
 
 class Owner:
@@ -26,7 +26,7 @@ class Owner:
         partition: The partition.
         load_spec: Reads the model's spec as it is now; raises ``UnknownModel`` if it was deleted.
         compute: Where weights are changed.
-        snapshot_every_updates: Weight updates after which they are snapshotted.
+        weights: What the store has of them.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class Owner:
         partition: Partition,
         load_spec: Callable[[], Awaitable[ModelSpec]],
         compute: ComputeThread,
-        snapshot_every_updates: int,
+        weights: WeightsLog,
     ) -> None:
         self._partition = partition
         self._load_spec = load_spec
         self._compute = compute
-        self._weights = WeightsLog(partition, compute, snapshot_every_updates)
+        self._weights = weights
         self._lease = Lease(model, partition)
         self.learner: Learner  # set by recover
         self.is_certain = False
@@ -77,6 +77,20 @@ class Owner:
         await self._compute.run(self.learner.adopt, step)
         self.is_certain = True
         self._weights.count(step.redo)
+
+    async def begin_anew(self, learner: Learner) -> None:
+        """Go on with other weights, between two batches; to be called under :meth:`owning`.
+
+        Args:
+            learner: Of a version above the last commit's.
+
+        Raises:
+            LeaseLost: If another instance took the partition; nothing was written.
+            StoreUnavailable: If the store did not answer; the outcome is then unknown.
+        """
+        self.is_certain = False  # until they are known to be stored
+        await self._weights.begin_anew(learner)
+        self.learner, self.is_certain = learner, True
 
     async def snapshot_if_due(self) -> None:
         """Snapshot the weights where redoing the log would by now cost more; raises what :meth:`commit` does."""

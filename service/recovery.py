@@ -1,115 +1,210 @@
-"""The weights of a partition in the store: recovering them, and when to snapshot."""
+"""From what the store holds of a partition's weights to a learner, whatever of it is damaged.
+
+Recovery begins at the current snapshot; if that cannot be read, at the previous one; if neither can, at fresh weights,
+provided that the redo log begins with the first update. From there it redoes the log. A record that is damaged or
+missing ends that: those after it cannot be redone, but still tell which values were met.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from prometheus_client import Counter
+
+from model.codec import DamagedRecord, Kind, OtherFormat
 from model.learner import Learner
 from model.spec import ModelSpec
 from service.compute import ComputeThread
-from service.store import Partition
+from service.errors import UnreadableFormat, WeightsLost
+from service.rescue import known_to_beliefs, values_met
+from service.store import Partition, StoredVersions
 
 log = logging.getLogger("stepahead")
 
-REDO_TO_SNAPSHOT = 8
-"""A snapshot is due once the redo records after the last one are this many times its size."""
-
-
-MANY_REDONE = 100
-"""After a recovery that redid so many records the next snapshot is due at once: another one need not redo them."""
-
 REDONE_AT_ONCE = 16
-"""Records that one call in the learning thread redoes: other models learn between two. Fewer are not worth a snapshot
-of a model that leaves memory."""
+"""Records that one call in the learning thread redoes: other models learn between two."""
+
+Page = Sequence[tuple[int, bytes]]
+"""Redo records in order, each with its version."""
 
 
-class DamagedWeights(RuntimeError):
-    """The stored snapshot and redo records do not lead from one weights version to the next."""
-
-
-class WeightsLog:
-    """A snapshot and the redo records after it.
+@dataclass(slots=True)
+class Recovered:
+    """What recovery came to.
 
     Args:
-        partition: Where they are kept.
-        compute: Where weights are encoded and redone.
-        every_updates: Weight updates after which a snapshot is due at the latest.
+        learner: As it was after the last commit; where updates were lost, after the last one that could be redone.
+        last: The highest version that the store tells of.
+        committed: The version that the next commit must follow, as the store has it.
+        snapshot_bytes: Size of the snapshot that it began with; ``None`` without one.
+        current_damaged: Whether the current snapshot could not be read.
+        n_redone: Records redone.
+        redone_bytes: Their size.
     """
 
-    def __init__(self, partition: Partition, compute: ComputeThread, every_updates: int) -> None:
+    learner: Learner
+    last: int
+    committed: int
+    snapshot_bytes: int | None
+    current_damaged: bool
+    n_redone: int = 0
+    redone_bytes: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the log can go on from these weights."""
+        return self.learner.version == self.last == self.committed
+
+
+class Recovery:
+    """One recovery of a partition's weights. Writes nothing.
+
+    Args:
+        partition: Owned by this process, so that nothing changes meanwhile.
+        compute: Where weights are decoded and redone.
+        spec: The model's.
+        damaged: Counts what cannot be read, by ``kind``.
+    """
+
+    def __init__(self, partition: Partition, compute: ComputeThread, spec: ModelSpec, damaged: Counter) -> None:
         self._partition = partition
         self._compute = compute
-        self._every_updates = every_updates
-        self._updates = 0
-        self._redo_bytes = 0
-        self._redone = 0
-        self._snapshot_bytes = 0  # of the last one; of the one to come while there is none
+        self._spec = spec
+        self._damaged = damaged
 
-    async def recover(self, spec: ModelSpec) -> Learner:
-        """The learner that the last owner had after its last commit, bit for bit.
+    async def run(self) -> Recovered:
+        """Recover, as far as possible.
 
         Raises:
+            WeightsLost: If there is nothing to begin with.
+            UnreadableFormat: If anything is of another format; it is not damage, and nothing may be put in its place.
             StoreUnavailable: If the store did not answer.
-            DamagedWeights: If a record is missing or cannot be redone.
         """
-        version, snapshot, records = await self._partition.load_weights()
-        learner = await self._compute.run(_restore, spec, version, snapshot)
-        for i in range(0, len(records), REDONE_AT_ONCE):
-            await self._compute.run(_redo, learner, records[i : i + REDONE_AT_ONCE])
-        self._updates = self._redone = len(records)
-        self._redo_bytes = sum(len(record) for _, record in records)
-        if snapshot is None:
-            snapshot = await self._compute.run(learner.encode_weights)
-        self._snapshot_bytes = len(snapshot)
-        if records:
-            log.info("redid %d weight updates after version %d", len(records), version)
-        return learner
+        stored = await self._partition.load_versions()
+        found = await self._begin(stored)
+        page = await self._partition.load_redo(found.learner.version)
+        if found.current_damaged:
+            if found.snapshot_bytes is None and (not page or page[0][0] != 1):
+                raise WeightsLost(self._partition.name)
+            log.error("partition %s: falling back to version %d", self._partition.name, found.learner.version)
+        rest, why = await self._redo(found, page)
+        if rest or found.learner.version < found.last:
+            await self._rescue(found, rest, why)
+        return found
 
-    def count(self, redo: bytes | None) -> None:
-        """Take note of one committed update; ``None`` if no weight changed."""
-        if redo is not None:
-            self._updates += 1
-            self._redo_bytes += len(redo)
+    async def _begin(self, stored: StoredVersions) -> Recovered:
+        """The newest snapshot that can be read; fresh weights without one."""
+        damaged = False
+        for version, is_previous in ((stored.current, False), (stored.previous, True)):
+            snapshot = await self._partition.load_snapshot(previous=is_previous)
+            if snapshot is None and version is None:
+                continue
+            what = f"the {'previous ' if is_previous else ''}snapshot"
+            what += "" if version is None else f" of version {version}"
+            try:
+                learner = await self._compute.run(_decode, self._spec, snapshot, version)
+            except OtherFormat as error:
+                raise self._unreadable(what, error) from error
+            except DamagedRecord as error:
+                damaged = True
+                self._report("snapshot", f"{what} is damaged: {error.why}")
+            else:
+                size = len(snapshot or b"")
+                return Recovered(learner, max(stored.last, learner.version), stored.last, size, damaged)
+        learner = await self._compute.run(Learner, self._spec)
+        return Recovered(learner, stored.last, stored.last, None, damaged)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether redoing the log would by now cost more than a snapshot."""
-        return (
-            self._updates >= self._every_updates
-            or self._redone >= MANY_REDONE
-            or self._redo_bytes > REDO_TO_SNAPSHOT * self._snapshot_bytes
-        )
+    async def _redo(self, found: Recovered, page: Page) -> tuple[Page, str | None]:
+        """Redo the log, reading a page while the one before is redone.
 
-    @property
-    def is_worth_saving(self) -> bool:
-        """Whether a snapshot costs less than redoing the log when the model is next used."""
-        return self._updates > REDONE_AT_ONCE or self.is_due
-
-    async def save(self, learner: Learner) -> None:
-        """Snapshot the weights if any update came since the last snapshot.
-
-        Raises:
-            LeaseLost: If another owner took the partition.
-            StoreUnavailable: If the store did not answer; the log is then as good as before.
+        Returns:
+            Where it ended early the records that are left of the page, and why the first of them could not be redone;
+            ``None`` if it can be, but does not follow.
         """
-        if not self._updates:
-            return
-        snapshot = await self._compute.run(learner.encode_weights)
-        await self._partition.save_weights(learner.version, snapshot)
-        self._updates = self._redo_bytes = self._redone = 0
-        self._snapshot_bytes = len(snapshot)
+        learner = found.learner
+        while page:
+            before = learner.version
+            following, problem = await asyncio.gather(
+                self._partition.load_redo(page[-1][0]), self._redo_page(learner, page)
+            )
+            n_redone = learner.version - before
+            found.n_redone += n_redone
+            found.redone_bytes += sum(len(record) for _, record in page[:n_redone])
+            found.last = max(found.last, learner.version)
+            if n_redone < len(page):
+                if isinstance(problem, OtherFormat):
+                    raise self._unreadable(f"the redo record of version {page[n_redone][0]}", problem) from problem
+                return page[n_redone:], None if problem is None else problem.why
+            page = following
+        return (), None
+
+    async def _redo_page(self, learner: Learner, page: Page) -> DamagedRecord | None:
+        """Redo records until one cannot be, or does not follow, and return what was wrong with it."""
+        for first in range(0, len(page), REDONE_AT_ONCE):
+            some = page[first : first + REDONE_AT_ONCE]
+            problem = await self._compute.run(_redo, learner, some)
+            if problem is not None or learner.version != some[-1][0]:
+                return problem
+        return None
+
+    async def _rescue(self, found: Recovered, page: Page, why: str | None) -> None:
+        """Name what is lost, and keep the values that were met meanwhile in their slots: beliefs refer to them."""
+        learner, n_left = found.learner, 0
+        if page and why is not None:
+            self._report("redo", f"the redo record of version {page[0][0]} is damaged: {why}")
+        first = page[0][0] if page else None
+        while page:
+            n_left += len(page)
+            found.last = max(found.last, page[-1][0])
+            learner.vocabulary, unreadable = await self._compute.run(values_met, self._spec, learner.vocabulary, page)
+            for version, error in unreadable:
+                what = f"the redo record of version {version}"
+                if isinstance(error, OtherFormat):
+                    raise self._unreadable(what, error) from error
+                if version != first or why is None:
+                    self._report("redo", f"{what} is damaged: {error.why}")
+            page = await self._partition.load_redo(page[-1][0])
+        n_lost = found.last - learner.version
+        if n_lost > n_left:
+            gone = (
+                f"{n_lost - n_left} of the redo records of versions {learner.version + 1} to {found.last} are missing"
+            )
+            self._report("missing", gone, n_lost - n_left)
+        known = await known_to_beliefs(self._partition, self._compute, self._spec)
+        learner.vocabulary = learner.vocabulary.padded(known)
+        log.error(
+            "partition %s: %d weight updates after version %d cannot be redone and are lost",
+            self._partition.name, n_lost, learner.version,
+        )  # fmt: skip
+
+    def _report(self, kind: str, what: str, n: int = 1) -> None:
+        self._damaged.labels(kind).inc(n)
+        log.error("partition %s: %s", self._partition.name, what)
+
+    def _unreadable(self, what: str, error: OtherFormat) -> UnreadableFormat:
+        return UnreadableFormat(f"{what} of partition {self._partition.name!r}", error.why)
 
 
-def _restore(spec: ModelSpec, version: int, snapshot: bytes | None) -> Learner:
-    learner = Learner(spec) if snapshot is None else Learner.from_snapshot(spec, snapshot)
-    if learner.version != version:
-        raise DamagedWeights(f"the snapshot of version {version} says {learner.version}")
+def _decode(spec: ModelSpec, snapshot: bytes | None, version: int | None) -> Learner:
+    """The learner of a snapshot; ``version`` is what the store says of it, ``None`` for nothing."""
+    if snapshot is None:
+        raise DamagedRecord(Kind.WEIGHTS, "it is missing")
+    learner = Learner.from_snapshot(spec, snapshot)
+    if version is not None and learner.version != version:
+        raise DamagedRecord(Kind.WEIGHTS, f"it says that it is of version {learner.version}")
     return learner
 
 
-def _redo(learner: Learner, records: Sequence[tuple[int, bytes]]) -> None:
-    for version, record in records:
-        learner.redo(record)
-        if learner.version != version:
-            raise DamagedWeights(f"the redo record of version {version} leads to {learner.version}")
+def _redo(learner: Learner, page: Page) -> DamagedRecord | None:
+    """Redo records until one cannot be, or does not follow; ``learner`` is changed. Returns what was wrong with it."""
+    for version, record in page:
+        if version != learner.version + 1:
+            return None
+        try:
+            learner.redo(record)
+        except DamagedRecord as error:
+            return error
+    return None

@@ -18,9 +18,9 @@ from model.ngrams.counts import MAX_ROWS
 from model.ngrams.lookup import ROW
 from model.ngrams.mix import lesson_dtype
 from model.spec import ModelSpec
-from service.recovery import REDO_TO_SNAPSHOT
 from service.replies import encode_reply
 from service.store.records import encode_reply as encode_kept
+from service.weights_log import REDO_TO_SNAPSHOT
 
 MAX_VALUE_BYTES = 2**29
 """Most bytes of one value in the store; a snapshot of the weights is one."""
@@ -60,8 +60,8 @@ class Size:
         key_bytes: What the store adds for a stream: its keys, its place among the names, what allocating rounds up.
         stream_bytes: A stream that has had ``kept_replies`` items or more, in the store.
         streams_bytes: All of them.
-        snapshot_bytes: The weights as they are saved; with counts at their largest.
-        redo_bytes: The redo records after a snapshot, at most, where each update is of one stream.
+        snapshot_bytes: The two snapshots of the weights; with counts at their largest.
+        redo_bytes: The redo records after the older one, at most, where each update is of one stream.
         store_bytes: All of it in the store's memory.
         memory_bytes: The open model in the service's memory, with counts at their largest.
     """
@@ -114,7 +114,7 @@ def size_of(
     key = STREAM_KEY_BYTES + 2 * (name_bytes - STREAM_NAME_BYTES) + REPLY_KEY_BYTES * kept_replies
     stream = belief + reply * kept_replies + key
     snapshot = _snapshot_bytes(spec)
-    redo = min(snapshot_every_updates * _redo_bytes(spec), REDO_TO_SNAPSHOT * snapshot + _redo_bytes(spec))
+    redo = 2 * min(snapshot_every_updates * _redo_bytes(spec), REDO_TO_SNAPSHOT * snapshot + _redo_bytes(spec))
     return Size(
         streams=streams,
         belief_bytes=belief,
@@ -123,9 +123,9 @@ def size_of(
         key_bytes=key,
         stream_bytes=stream,
         streams_bytes=streams * stream,
-        snapshot_bytes=snapshot,
+        snapshot_bytes=2 * snapshot,
         redo_bytes=redo,
-        store_bytes=streams * stream + snapshot + redo,
+        store_bytes=streams * stream + 2 * snapshot + redo,
         memory_bytes=MODEL_BYTES + _COPIES * _FLOAT * _n_parameters(spec) + _counts_bytes(spec),
     )
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import experiment, quality, tails
+from benchmarks import experiment, quality, recovery, tails
 
 
-@pytest.mark.parametrize("name", ["drift", "experiment", "learner", "quality", "tails"])
+@pytest.mark.parametrize("name", ["drift", "experiment", "learner", "quality", "recovery", "tails"])
 def test_each_benchmark_says_what_it_does(name: str) -> None:
     """Each is imported whole, and its command line read."""
     done = CliRunner().invoke(import_module(f"benchmarks.{name}").main, ["--help"])
@@ -26,3 +26,11 @@ def test_sets_that_are_not_there_are_left_out_by_name(
     done = CliRunner().invoke(main, ["--only", "taylor"])
     assert done.exit_code == 0, done.output
     assert f"taylor: not there, left out ({tmp_path / 'taylor/taylor.csv'})" in done.stderr
+
+
+def test_recovery_prints_its_table() -> None:
+    """A row for each kind of model and batch, of as many records as were asked for."""
+    done = CliRunner().invoke(recovery.main, ["--hidden", "4", "--records", "20", "--batches", "1,3"])
+    assert done.exit_code == 0, done.output
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.output.splitlines()[2:]]
+    assert [row[:3] for row in rows] == [[name, n, "20"] for name in ("1 real", "257 values") for n in "13"]

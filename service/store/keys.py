@@ -6,8 +6,12 @@ key                        type    holds
 stepahead:models           hash    model name -> the model's record (JSON)
 stepahead:instance:NAME    string  sign of life of an instance of the service; expires unless it is renewed
 {model:shard}:lease        string  ``EPOCH:INSTANCE``: the partition's owner, and since when; fences its writes
-{model:shard}:weights      hash    ``snapshot`` and its ``version``; ``last``: version of the last commit
-{model:shard}:redo         stream  id ``<version>-0``, field ``record``: the redo records after the snapshot
+{model:shard}:weights      hash    ``version`` of the snapshot, ``previous`` one, ``last``: that of the last commit
+{model:shard}:snapshot     string  the weights at ``version``
+{model:shard}:previous     string  the weights at ``previous``, for when the current snapshot is damaged
+{model:shard}:redo         stream  id ``<version>-0``, field ``record``: the redo records after the previous snapshot
+{model:shard}:kept         hash    id of a snapshot of the weights that is kept -> its description (JSON)
+{model:shard}:kept-weights hash    id -> its content
 {model:shard}:streams      zset    name of every stream, all with score 0, so in the order of their bytes
 {model:shard}:stream:NAME  hash    ``belief``, ``seq``, ``created``, ``updated``, replies ``r0``, ``r1``, …;
                                    ``snapshots``: how many it ever had, ``snapshot:1``, … those kept
@@ -52,13 +56,33 @@ class PartitionKeys:
 
     @property
     def weights(self) -> str:
-        """The last snapshot of the weights, and the version of the last commit."""
+        """The versions of the snapshots of the weights, and of the last commit."""
         return f"{{{self.name}}}:weights"
 
     @property
+    def snapshot(self) -> str:
+        """The current snapshot of the weights."""
+        return f"{{{self.name}}}:snapshot"
+
+    @property
+    def previous_snapshot(self) -> str:
+        """The snapshot before the current one."""
+        return f"{{{self.name}}}:previous"
+
+    @property
     def redo(self) -> str:
-        """The redo records after the snapshot."""
+        """The redo records after the previous snapshot."""
         return f"{{{self.name}}}:redo"
+
+    @property
+    def kept(self) -> str:
+        """What describes the snapshots of the weights that somebody asked to keep."""
+        return f"{{{self.name}}}:kept"
+
+    @property
+    def kept_weights(self) -> str:
+        """Their contents."""
+        return f"{{{self.name}}}:kept-weights"
 
     @property
     def streams(self) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from service.errors import LeaseLost, StoreUnavailable, TakenOver
+from service.errors import LeaseLost, TakenOver
 from service.store import scripts
 from service.store.client import Argument, StoreClient
 from service.store.instance import Instance
+from service.store.kept import KeptWeights
 from service.store.keys import PartitionKeys
 from service.store.records import (
     BeliefChange,
@@ -19,16 +20,15 @@ from service.store.records import (
     milliseconds,
     reply_field,
 )
-from service.store.scripts import Script
 from service.store.stream_copies import StreamCopies
+from service.store.weights import StoredWeights
 
 CHUNK = 500  # streams that one script removes: a bound on how long it holds up the store
-REDO_PAGE = 64  # redo records that one read returns
 
 NOBODYS, ANYBODYS = "", "*"  # which other instance's lease an acquisition may replace
 
 
-class Partition:
+class Partition(StoredWeights, KeptWeights):
     """The beliefs, replies, weights and redo log of one partition, and the lease on it.
 
     Everybody may read. Only who acquired it last can write: the writes of all others are refused with ``LeaseLost``.
@@ -37,11 +37,9 @@ class Partition:
     """
 
     def __init__(self, client: StoreClient, instance: Instance, keys: PartitionKeys, *, kept_replies: int) -> None:
-        self._client = client
+        super().__init__(client, keys)
         self._instance = instance
-        self._keys = keys
         self._kept_replies = kept_replies
-        self._lease = ""  # of no owner
         self.copies = StreamCopies(client, keys, self._run_fenced)
 
     async def acquire(self, *, by_force: bool = False) -> None:
@@ -139,44 +137,6 @@ class Partition:
         hashes = [keys.stream(change.stream) for change in changes]
         await self._run_fenced(scripts.COMMIT, [keys.weights, keys.redo, keys.streams, *hashes], args)
 
-    async def save_weights(self, version: int, snapshot: bytes) -> None:
-        """Replace the snapshot of the weights and drop the redo records up to ``version``.
-
-        Args:
-            version: Not below the last snapshot's. One above the last commit's begins anew there: the next commit
-                follows it.
-            snapshot: The weights at ``version``.
-
-        Raises:
-            LeaseLost: If another owner took the partition, or saved a newer snapshot; nothing was written.
-        """
-        keys = [self._keys.weights, self._keys.redo]
-        await self._run_fenced(scripts.SAVE_WEIGHTS, keys, [version, snapshot], bulk=True)
-
-    async def load_weights(self) -> tuple[int, bytes | None, list[tuple[int, bytes]]]:
-        """Read all that the weights can be recovered from.
-
-        Returns:
-            The snapshot's version (0 without one), the snapshot, and version and content of each redo record after
-            it, in order.
-
-        Raises:
-            StoreUnavailable: Also if the redo log has a gap, which only a change from outside can make.
-        """
-        stored, snapshot, last = await self._client.read(
-            "HMGET", self._keys.weights, "version", "snapshot", "last", bulk=True
-        )
-        first = reached = int(stored or 0)
-        records: list[tuple[int, bytes]] = []
-        while page := await self._client.read(
-            "XRANGE", self._keys.redo, f"{reached + 1}-0", "+", "COUNT", REDO_PAGE, bulk=True
-        ):
-            records += ((int(entry.partition(b"-")[0]), fields[b"record"]) for entry, fields in page)
-            reached = records[-1][0]
-        if reached != first + len(records) or reached != int(last or 0):
-            raise StoreUnavailable(f"the redo log of partition {self._keys.name!r} has a gap")
-        return first, snapshot, records
-
     async def list_streams(self, after: str, limit: int) -> list[str]:
         """Name up to ``limit`` streams that come after ``after``, in the order of their code points."""
         found: list[str] = []
@@ -217,7 +177,8 @@ class Partition:
         while names := await self._names("", CHUNK):
             await self._delete(names)
         keys = self._keys
-        await self._run_fenced(scripts.DROP_PARTITION, [keys.weights, keys.redo, keys.streams], [])
+        rest = [*self._weights_keys, keys.kept, keys.kept_weights, keys.streams]
+        await self._run_fenced(scripts.DROP_PARTITION, rest, [])
 
     async def _try_to_acquire(self, replaceable: str) -> str | None:
         """Take the lease; the lease of another instance that stands against it, or None."""
@@ -238,16 +199,3 @@ class Partition:
             "ZRANGE", self._keys.streams, f"({after}" if after else "-", "+", "BYLEX", "LIMIT", 0, limit
         )
         return [name.decode() for name in names]
-
-    async def _run_fenced(
-        self, script: Script, keys: Sequence[str], args: Sequence[Argument], *, bulk: bool = False
-    ) -> int | None:
-        """Run a script that checks the lease; return its count, if that is what it answers."""
-        answer = await self._client.run(script, [self._keys.lease, *keys], [self._lease, *args], bulk=bulk)
-        if isinstance(answer, int):
-            return answer
-        if answer != b"OK":
-            error = LeaseLost(self._keys.name)
-            error.add_note(f"the store's {answer.decode().lower()} is not the one that this owner left")
-            raise error
-        return None

@@ -69,7 +69,7 @@ def damaged(source: random.Random, record: bytes) -> bytes:
                 payload[source.randrange(len(payload))] ^= 1 << source.randrange(8)
     header = bytearray(record[:HEADER_BYTES])
     if source.random() < 0.75:
-        header[4:] = struct.pack("<I", zlib.crc32(payload))
+        header[4:] = struct.pack("<I", zlib.crc32(payload, zlib.crc32(bytes(header[:4]))))
     return bytes(header + payload)
 
 

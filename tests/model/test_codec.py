@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model import codec, examples
 from model.belief import Beliefs, belief_dtype
-from model.codec import DamagedRecord, Kind
+from model.codec import DamagedRecord, Kind, OtherFormat
 from model.learner import Learner
 from model.spec import CellKind, FieldSpec, ModelSpec
 from tests.builders import feed, mixed_item, small_spec
@@ -28,8 +28,30 @@ def test_a_changed_byte_is_noticed(payload: bytes, data: st.DataObject) -> None:
     record = bytearray(codec.pack(Kind.BELIEF, payload))
     at = data.draw(st.integers(0, len(record) - 1))
     record[at] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(DamagedRecord):
+    with pytest.raises(DamagedRecord) as refused:
         codec.unpack(Kind.BELIEF, bytes(record))
+    assert not isinstance(refused.value, OtherFormat)
+
+
+@pytest.mark.parametrize(
+    ("found", "wrote"), [(codec.FORMAT + 1, "a newer version"), (codec.FORMAT - 1, "an older version")]
+)
+def test_another_format_is_told_from_damage(found: int, wrote: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole record of another format says whose it is; the same with one byte changed is damaged."""
+    with monkeypatch.context() as there:
+        there.setattr(codec, "FORMAT", found)
+        record = codec.pack(Kind.REDO, b"payload")
+    with pytest.raises(OtherFormat, match=f"format {found}, written by {wrote}.*reads format {codec.FORMAT}"):
+        codec.unpack(Kind.REDO, record)
+    with pytest.raises(DamagedRecord, match="checksum"):
+        codec.unpack(Kind.REDO, record[:-1])
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x01", b"\x02\0\0\0{", b"\x02\0\0\0[]", b"\xff\0\0\0{}"])
+def test_a_record_of_arrays_begins_with_an_object(payload: bytes) -> None:
+    """What has a right checksum and no object in front is damaged."""
+    with pytest.raises(DamagedRecord):
+        codec.unpack_arrays(Kind.REDO, codec.pack(Kind.REDO, payload))
 
 
 @given(cut=st.integers(0, 40))

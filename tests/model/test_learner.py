@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model import codec
 from model.belief import Beliefs
 from model.codec import DamagedRecord
 from model.items import Item, parse_item
@@ -159,6 +160,37 @@ def test_a_redo_record_follows_its_own_version_only() -> None:
     with pytest.raises(DamagedRecord, match="cannot follow"):
         learner.redo(step.redo or b"")
     assert learner.encode_weights() == weights
+
+
+@pytest.mark.parametrize("part", ["n", "version", "rate", "initial", "novel"])
+def test_a_redo_record_that_lacks_a_part_changes_nothing(part: str) -> None:
+    """A record whose checksum is right and whose content is not is refused whole."""
+    learner = Learner(small_spec())
+    beliefs = feed(learner, learner.fresh_beliefs(1), 5)
+    step = learner.step(beliefs, [mixed_item(learner.spec, 5, np.random.default_rng(0))])
+    meta, payload = codec.unpack_arrays(codec.Kind.REDO, step.redo or b"")
+    del meta[part]
+    weights = learner.encode_weights()
+    with pytest.raises(DamagedRecord):
+        learner.redo(codec.pack_arrays(codec.Kind.REDO, meta, [np.frombuffer(payload, np.uint8)]))
+    assert learner.encode_weights() == weights
+
+
+def test_going_back_keeps_the_vocabulary() -> None:
+    """Weights, optimiser and counts are the snapshot's; slots stay as they are, and the version is a new one."""
+    learner = Learner(small_spec())
+    beliefs = feed(learner, learner.fresh_beliefs(2), 6)
+    snapshot, then = learner.encode_weights(), Learner.from_snapshot(learner.spec, learner.encode_weights())
+    beliefs = feed(learner, beliefs, 30, seed=1)
+    before = learner.encode_weights()
+    back = learner.going_back(snapshot)
+    assert learner.encode_weights() == before
+    assert back.vocabulary.values == learner.vocabulary.values != then.vocabulary.values
+    assert back.version == learner.version + 1
+    then.vocabulary, then.version = back.vocabulary, back.version
+    assert back.encode_weights() == then.encode_weights()
+    feed(back, beliefs, 5)
+    assert back.version == learner.version + 6
 
 
 def test_what_is_switched_off_stays() -> None:

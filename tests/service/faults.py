@@ -15,16 +15,16 @@ class Faults:
 
     def __init__(self) -> None:
         self._before: dict[str, list[Exception]] = {}
-        self._after: dict[str, Exception] = {}
+        self._after: dict[str, BaseException] = {}
         self._held: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
 
     def refuse(self, call: str, error: Exception | None = None, *, times: int = 1) -> None:
         """The next ``times`` of ``call`` fail and do nothing."""
         self._before[call] = [error or StoreUnavailable("refused by the test")] * times
 
-    def lose_answer(self, call: str) -> None:
+    def lose_answer(self, call: str, error: BaseException | None = None) -> None:
         """The next ``call`` is done, and fails."""
-        self._after[call] = StoreUnavailable("the answer was lost by the test")
+        self._after[call] = error or StoreUnavailable("the answer was lost by the test")
 
     def hold(self, call: str) -> tuple[asyncio.Event, asyncio.Event]:
         """The next ``call`` waits; returns the event that it arrived, and the one that lets it go on."""

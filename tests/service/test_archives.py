@@ -258,7 +258,7 @@ async def engines(url: str, compute: ComputeThread) -> AsyncIterator[Engines]:
     await store.close()
 
 
-@pytest.mark.parametrize("call", [(Partition, "acquire"), (Partition, "save_weights"), (StreamCopies, "create")])
+@pytest.mark.parametrize("call", [(Partition, "acquire"), (Partition, "begin_anew"), (StreamCopies, "create")])
 async def test_an_import_that_fails_leaves_nothing(
     serve: Serve, url: str, monkeypatch: pytest.MonkeyPatch, call: tuple[type, str]
 ) -> None:

@@ -37,6 +37,7 @@ from service.store.keys import PartitionKeys
 from service.views import summary
 from tests.service.conftest import SPEC
 from tests.service.faults import Faults, FaultyStore
+from tests.stored import stored_weights
 
 KEPT_REPLIES = 8
 
@@ -212,7 +213,7 @@ async def test_a_batch_does_not_depend_on_who_came_first(
         for n in range(5):
             await engine.submit([Observation(s, {"load": ord(s) * n % 7}) for s in "cabfed"[::direction]])
         await engines.drain()
-    found = [await store.partition(name).load_weights() for name in ("m", "other")]
+    found = [await stored_weights(store.partition(name)) for name in ("m", "other")]
     assert found[0] == found[1]
 
 
@@ -339,7 +340,7 @@ async def test_an_abort_answers_whoever_waits(engines: Engines, store: FaultySto
     await engines.abort()
     await engines.drain()
     assert codes(await stuck) == ["draining", "draining"]
-    assert (await store.partition("m").load_weights())[1] is None
+    assert (await stored_weights(store.partition("m")))[1] is None
 
 
 async def test_an_unforeseen_error_answers_the_batch(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,7 +401,7 @@ async def test_draining_finishes_what_was_taken(engines: Engines, store: FaultyS
     go_on.set()
     assert codes(await taken) == [3, 4]
     await drained
-    version, snapshot, records = await store.partition("m").load_weights()
+    version, snapshot, records = await stored_weights(store.partition("m"))
     assert (version, snapshot is not None, records) == (3, True, [])
 
 
@@ -465,7 +466,7 @@ async def test_weights_are_recovered_bit_for_bit(store: FaultyStore, compute: Co
     answers += [(await send(await second.get("m"), load))[0] for load in loads[5:]]
     assert answers == expected
     await (await second.get("m")).reader.read("s", summary)  # comes after what is done between two batches
-    _, _, records = await store.partition("m").load_weights()
+    _, _, records = await stored_weights(store.partition("m"))
     assert len(records) < every
     await second.drain()
 

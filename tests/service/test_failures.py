@@ -14,6 +14,10 @@ from service.api.failures import respond
 CONTRACT = {
     errors.UnknownModel("m"): ("unknown_model", 404),
     errors.UnknownStream("m", "s"): ("unknown_stream", 404),
+    errors.UnknownSnapshot("1"): ("unknown_snapshot", 404),
+    errors.DamagedSnapshot("1", "torn"): ("damaged_snapshot", 500),
+    errors.WeightsLost("m:0"): ("weights_lost", 500),
+    errors.UnreadableFormat("the snapshot", "newer"): ("unreadable_format", 500),
     errors.ModelExists("m"): ("model_exists", 409),
     errors.SequenceGap("s", 3, 5): ("sequence_gap", 409),
     errors.SequenceStale("s", 3, 1): ("sequence_stale", 409),

@@ -24,6 +24,7 @@ from service.store import Store
 from service.views import summary
 from tests.service.conftest import SPEC
 from tests.service.faults import Faults, FaultyStore
+from tests.stored import stored_weights
 
 MODELS = [f"m{i}" for i in range(6)]
 
@@ -84,7 +85,7 @@ async def run_of(store: Store, compute: ComputeThread, n_items: int, **given: An
     sending = {m: [asyncio.create_task(send(engines, m, n)) for n in range(1, n_items + 1)] for m in MODELS}
     answers = {m: await asyncio.gather(*tasks) for m, tasks in sending.items()}
     await engines.drain()
-    weights = {m: await store.partition(m).load_weights() for m in MODELS}
+    weights = {m: await stored_weights(store.partition(m)) for m in MODELS}
     return {"answers": answers, "weights": weights}, metrics
 
 
@@ -237,9 +238,9 @@ async def test_closing_snapshots_where_redoing_is_long(store: FaultyStore, compu
     await send(engines, "m0", 1, 2, 3)
     await send(engines, "m1", *range(1, REDONE_AT_ONCE + 3))
     await send(engines, "m2", 1)
-    _, snapshot, records = await store.partition("m0").load_weights()
+    _, snapshot, records = await stored_weights(store.partition("m0"))
     assert (snapshot, len(records)) == (None, 2)
-    version, snapshot, records = await store.partition("m1").load_weights()
+    version, snapshot, records = await stored_weights(store.partition("m1"))
     assert snapshot is not None
     assert (version, records) == (REDONE_AT_ONCE + 1, [])
     await engines.drain()
@@ -262,7 +263,7 @@ async def test_a_snapshot_that_fails_loses_nothing(store: FaultyStore, compute: 
 async def test_who_waits_for_a_model_to_open_is_not_overtaken(store: FaultyStore, compute: ComputeThread) -> None:
     """Calls that came while it opened go before one that finds it open."""
     engines, _ = await engines_of(store, compute, "m0")
-    arrived, go_on = store.faults.hold("load_weights")
+    arrived, go_on = store.faults.hold("load_versions")
 
     async def first() -> list[Answer]:
         async with engines.use("m0") as engine:
@@ -282,7 +283,7 @@ async def test_who_waits_for_a_model_to_open_is_not_overtaken(store: FaultyStore
 async def test_opening_a_model_keeps_no_other_waiting(store: FaultyStore, compute: ComputeThread) -> None:
     """While the weights of one are on their way others are opened and learn."""
     engines, _ = await engines_of(store, compute, "m0", "m1")
-    arrived, go_on = store.faults.hold("load_weights")
+    arrived, go_on = store.faults.hold("load_versions")
     opening = asyncio.create_task(send(engines, "m0", 1))
     await arrived.wait()
     assert isinstance((await send(engines, "m1", 1))[0], bytes)
@@ -358,7 +359,7 @@ async def test_a_caller_that_goes_away_leaves_no_trace(
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.wait([gone])
-    arrived, go_on = store.faults.hold("load_weights")
+    arrived, go_on = store.faults.hold("load_versions")
     gone = asyncio.create_task(send(engines, "m1", 1))
     await arrived.wait()
     gone.cancel()

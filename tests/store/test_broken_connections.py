@@ -15,6 +15,7 @@ from service.errors import LeaseLost, StoreUnavailable
 from service.store import BeliefChange, Partition, Store
 from service.store.keys import PartitionKeys
 from tests.builders import reply_of
+from tests.stored import stored_weights
 
 CHANGE = BeliefChange("site-7", 1, b"belief", b"reply")
 
@@ -134,6 +135,6 @@ async def test_a_commit_whose_answer_was_lost_is_not_sent_again(proxy: Proxy, ow
         await commit(owner)
     assert not isinstance(in_doubt.value, LeaseLost)
     await owner.acquire()
-    assert await owner.load_weights() == (0, None, [(1, b"redo")])
+    assert await stored_weights(owner) == (0, None, [(1, b"redo")])
     with pytest.raises(LeaseLost):
         await commit(owner)

@@ -18,6 +18,7 @@ from service.store.keys import PartitionKeys
 from tests.builders import reply_of
 from tests.conftest import server_binary
 from tests.local_cluster import ClusterServer, LocalCluster, eventually
+from tests.stored import stored_weights
 
 PATIENCE_S = 30.0
 SHORT_S = 0.5  # the deadline of calls that are meant to fail by it
@@ -82,7 +83,7 @@ async def test_partitions_are_on_all_servers(cluster: LocalCluster, store: Store
     """Each partition is written on the server of its slot and read back."""
     for model in names(cluster):
         owner = await acquired(store, model)
-        assert await owner.load_weights() == (0, None, [(1, b"redo 1")])
+        assert await stored_weights(owner) == (0, None, [(1, b"redo 1")])
     assert [server.admin.dbsize() for server in cluster.servers] == [5, 5, 5]
 
 
@@ -101,7 +102,7 @@ async def test_a_partition_on_its_way_is_served(cluster: LocalCluster, store: St
         assert await reply_of(owner, "site-7", 2) == b"reply 2"
     cluster.end_move(key, target)
     await commit(owner, 3)
-    assert len((await owner.load_weights())[2]) == 3
+    assert len((await stored_weights(owner))[2]) == 3
 
 
 async def test_a_new_stream_waits_for_the_end_of_a_move(cluster: LocalCluster, store: Store) -> None:
@@ -121,7 +122,7 @@ async def test_a_new_stream_waits_for_the_end_of_a_move(cluster: LocalCluster, s
         await asyncio.to_thread(eventually, was_put_off)
         assert not committing.done()
         cluster.end_move(key, target)
-    assert await owner.load_weights() == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
+    assert await stored_weights(owner) == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
 
 
 async def test_a_slot_that_moved_is_followed(cluster: LocalCluster, store: Store) -> None:
@@ -137,7 +138,7 @@ async def test_a_slot_that_moved_is_followed(cluster: LocalCluster, store: Store
         source.admin.config_resetstat()
         await commit(owner, 2)
         assert source.admin.info("errorstats")["errorstat_MOVED"]["count"] == 1
-        assert await owner.load_weights() == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
+        assert await stored_weights(owner) == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
     assert await reply_of(store.partition(model), "site-7", 2) == b"reply 2"
 
 
@@ -167,7 +168,7 @@ async def test_a_commit_waits_for_a_cluster_that_is_down_for_a_moment(
             server.admin.execute_command("CLUSTER ADDSLOTS", slot)
         server.admin.config_set("cluster-require-full-coverage", "no")
     await asyncio.to_thread(cluster.await_peace)
-    assert await owner.load_weights() == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
+    assert await stored_weights(owner) == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
 
 
 async def test_a_killed_server_takes_only_its_partitions_along(cluster: LocalCluster) -> None:
@@ -193,7 +194,7 @@ async def _outlive_a_kill(cluster: LocalCluster, store: Store) -> None:
     finally:
         cluster.servers[1].start()
     await works_again(lambda: commit(owners[1], 2))
-    assert await owners[1].load_weights() == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
+    assert await stored_weights(owners[1]) == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
     await asyncio.to_thread(cluster.await_peace)
 
 
@@ -214,12 +215,12 @@ async def test_a_server_that_hangs_holds_up_nobody_else(cluster: LocalCluster) -
         finally:
             os.kill(cluster.servers[0].process.pid, signal.SIGCONT)
         await works_again(hanging.acquire)
-        if len((await hanging.load_weights())[2]) == 2:
+        if len((await stored_weights(hanging))[2]) == 2:
             with pytest.raises(LeaseLost):
                 await commit(hanging, 2)
         else:
             await commit(hanging, 2)
-        assert await hanging.load_weights() == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
+        assert await stored_weights(hanging) == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
     await asyncio.to_thread(cluster.await_peace)
 
 
@@ -289,5 +290,5 @@ async def test_a_replica_that_took_over_is_found(name: str) -> None:
             await works_again(lambda: commit(owners[0], 2))
             for owner in owners[1:]:
                 await commit(owner, 2)
-            assert await owners[0].load_weights() == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
+            assert await stored_weights(owners[0]) == (0, None, [(1, b"redo 1"), (2, b"redo 2")])
             assert replica.admin.hget(PartitionKeys(models[0]).stream("site-7"), "seq") == b"2"

@@ -20,6 +20,7 @@ from service.store import BeliefChange, Store, socket_path
 from service.store.embedded import Appendfsync, DataDirectoryInUse, EmbeddedServer, EmbeddedServerError
 from service.store.flusher import flush
 from service.store.leftover import end_leftover, listening_pid
+from tests.stored import stored_weights
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
@@ -65,7 +66,7 @@ async def last_committed(store: Store) -> tuple[bytes | None, int]:
     """The belief, and how many redo records there are."""
     partition = store.partition("boiler")
     (stored,) = await partition.load(["site-7"])
-    return None if stored is None else stored.belief, len((await partition.load_weights())[2])
+    return None if stored is None else stored.belief, len((await stored_weights(partition))[2])
 
 
 def is_running(pid: int) -> bool:

@@ -19,6 +19,7 @@ from service.store.records import KeptReply
 from service.store.scripts import Script
 from tests.builders import reply_of
 from tests.conftest import KEPT_REPLIES
+from tests.stored import stored_weights
 
 DEADLINE_S = 10.0
 
@@ -211,62 +212,8 @@ async def test_a_version_that_does_not_follow_is_refused(
     assert contents(raw) == before
 
 
-async def test_a_fresh_partition_has_no_weights(owner: Partition) -> None:
-    """Recovery of a model that has learned nothing begins at version 0."""
-    assert await owner.load_weights() == (0, None, [])
-
-
-async def test_redo_records_come_back_in_order(owner: Partition) -> None:
-    """Any number of redo records, an empty one too, comes back in the order of their versions."""
-    records = [(version, b"" if version == 3 else b"redo %d" % version) for version in range(1, 150)]
-    for version, redo in records:
-        await owner.commit([], version=version, redo=redo, ttl_s=None)
-    assert await owner.load_weights() == (0, None, records)
-
-
-async def test_a_snapshot_replaces_the_records_before_it(owner: Partition, raw: redis.Redis) -> None:
-    """A snapshot drops the records up to its version and keeps those after it."""
-    for version in range(1, 6):
-        await owner.commit([], version=version, redo=b"redo %d" % version, ttl_s=None)
-    await owner.save_weights(3, b"weights 3")
-    assert await owner.load_weights() == (3, b"weights 3", [(4, b"redo 4"), (5, b"redo 5")])
-    assert raw.xlen("{boiler:0}:redo") == 2
-    await owner.save_weights(5, b"weights 5")
-    await owner.commit([], version=6, redo=b"redo 6", ttl_s=None)
-    assert await owner.load_weights() == (5, b"weights 5", [(6, b"redo 6")])
-
-
-async def test_a_snapshot_never_goes_back(owner: Partition, raw: redis.Redis) -> None:
-    """A snapshot older than the one that is kept is refused: records between them are gone."""
-    for version in range(1, 4):
-        await owner.commit([], version=version, redo=b"redo", ttl_s=None)
-    await owner.save_weights(3, b"weights 3")
-    before = contents(raw)
-    with pytest.raises(LeaseLost):
-        await owner.save_weights(2, b"weights 2")
-    assert contents(raw) == before
-
-
-async def test_weights_can_begin_anew_at_a_higher_version(owner: Partition) -> None:
-    """A snapshot above the last commit is where the next commit goes on."""
-    await owner.commit([], version=1, redo=b"redo 1", ttl_s=None)
-    await owner.save_weights(2, b"other weights")
-    await owner.commit([], version=3, redo=b"redo 3", ttl_s=None)
-    assert await owner.load_weights() == (2, b"other weights", [(3, b"redo 3")])
-
-
-async def test_a_gap_in_the_redo_log_is_not_redone(owner: Partition, raw: redis.Redis) -> None:
-    """Weights are not recovered from a log that somebody else has cut."""
-    for version in range(1, 4):
-        await owner.commit([], version=version, redo=b"redo", ttl_s=None)
-    for lost in ("2-0", "3-0"):
-        raw.xdel("{boiler:0}:redo", lost)
-        with pytest.raises(StoreUnavailable, match="has a gap"):
-            await owner.load_weights()
-
-
 async def test_a_full_store_takes_nothing_of_a_commit(owner: Partition, raw: redis.Redis) -> None:
-    """A store out of memory refuses the whole commit but reads and snapshots, and takes it once there is room."""
+    """A store out of memory refuses the whole commit but reads, and takes it once there is room."""
     await owner.commit([change()], version=1, redo=b"redo 1", ttl_s=None)
     before = contents(raw)
     raw.config_set("maxmemory", 1, target_nodes=redis.RedisCluster.ALL_NODES)
@@ -276,7 +223,6 @@ async def test_a_full_store_takes_nothing_of_a_commit(owner: Partition, raw: red
         assert not isinstance(refused.value, LeaseLost)
         assert contents(raw) == before
         assert (await owner.load(["site-7"]))[0] is not None
-        await owner.save_weights(1, b"weights 1")
     finally:
         raw.config_set("maxmemory", 0, target_nodes=redis.RedisCluster.ALL_NODES)
     await owner.commit([change(sequence=2), change("new")], version=2, redo=b"redo 2", ttl_s=60)
@@ -361,7 +307,7 @@ async def test_partitions_do_not_touch_each_other(store: Store, owner: Partition
         await other.acquire()
         await other.commit([change()], version=1, redo=b"redo", ttl_s=None)
     await observe(owner, change())
-    assert await owner.load_weights() == (0, None, [])
+    assert await stored_weights(owner) == (0, None, [])
 
 
 async def test_a_server_that_forgot_the_scripts_gets_them_again(owner: Partition, raw: redis.Redis) -> None:

@@ -11,10 +11,11 @@ import pytest
 import redis
 
 from service.errors import LeaseLost, StoreUnavailable
-from service.store import BeliefChange, Store
+from service.store import BeliefChange, KeptSnapshot, Store
 from service.store.embedded import EmbeddedServer
 from tests.builders import reply_of
 from tests.local_cluster import free_ports
+from tests.stored import stored_weights
 
 PATIENCE_S = 10.0
 CHANGE = BeliefChange("site-7", 1, b"belief", b"reply")
@@ -46,7 +47,11 @@ async def test_a_deleted_model_leaves_nothing(store: Store, raw: redis.Redis) ->
         await owner.acquire()
         await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
         await owner.save_weights(1, b"weights")
+        await owner.commit([], version=2, redo=b"redo", ttl_s=None)
+        await owner.save_weights(2, b"weights")
+        await owner.keep_snapshot(KeptSnapshot("1", None, 2, 7, 0), b"weights", at_most=1)
     others = {key for key in raw.scan_iter() if b"pump" in key}
+    assert len(others) == len(set(raw.scan_iter()) - others) - 1  # without the models' own key
     assert await store.delete_model("boiler")
     assert not await store.delete_model("boiler")
     assert set(raw.scan_iter()) == others | {b"stepahead:models"}
@@ -176,12 +181,12 @@ async def test_a_commit_in_doubt_is_done_once_at_most(tmp_path: Path) -> None:
         finally:
             os.kill(server.pid, signal.SIGCONT)
         await owner.acquire()
-        if (await owner.load_weights())[2]:
+        if (await stored_weights(owner))[2]:
             with pytest.raises(LeaseLost):
                 await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
         else:
             await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
-        assert await owner.load_weights() == (0, None, [(1, b"redo")])
+        assert await stored_weights(owner) == (0, None, [(1, b"redo")])
         assert await reply_of(owner, "site-7", 1) == b"reply"
     finally:
         await store.close()

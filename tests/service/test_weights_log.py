@@ -1,0 +1,66 @@
+"""When a snapshot of the weights is due."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from model.learner import Learner
+from service.compute import ComputeThread
+from service.metrics import Metrics
+from service.store import Partition, Store
+from service.weights_log import REDO_TO_SNAPSHOT, WeightsLog
+from tests.builders import mixed_item, small_spec
+
+SPEC = small_spec()
+
+
+@pytest.fixture
+async def partition(url: str) -> AsyncIterator[Partition]:
+    """An empty partition that is owned."""
+    store = await Store.connect(url, timeout_s=5.0, kept_replies=4)
+    partition = store.partition("m")
+    await partition.acquire()
+    yield partition
+    await store.close()
+
+
+@pytest.fixture
+def log(partition: Partition, compute: ComputeThread) -> WeightsLog:
+    """The partition's log; no number of updates alone makes a snapshot due."""
+    return WeightsLog(partition, compute, every_updates=1_000_000, damaged=Metrics().damaged_records)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+async def test_the_redo_log_is_bounded_by_bytes(log: WeightsLog, saved: bool) -> None:
+    """A snapshot is due once the redo records exceed a multiple of its size, before the first one as well."""
+    learner = await log.recover(SPEC)
+    size = len(learner.encode_weights())
+    if saved:
+        log.count(b"redo")
+        await log.save(learner)
+    log.count(bytes((REDO_TO_SNAPSHOT - 1) * size))
+    assert not log.is_due
+    log.count(bytes(2 * size))
+    assert log.is_due
+
+
+async def test_a_long_recovery_is_not_done_twice(
+    log: WeightsLog, partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After many records were redone a snapshot is due at once, and after it no more."""
+    learner, beliefs, source = Learner(SPEC), Learner(SPEC).fresh_beliefs(1), np.random.default_rng(0)
+    while learner.version < 3:
+        step = learner.step(beliefs, [mixed_item(SPEC, learner.version, source)])
+        await partition.commit([], version=step.version, redo=step.redo, ttl_s=None)
+        learner.adopt(step)
+        beliefs = step.beliefs
+    await log.recover(SPEC)
+    assert not log.is_due
+    monkeypatch.setattr("service.weights_log.MANY_REDONE", 3)
+    recovered = await log.recover(SPEC)
+    assert log.is_due
+    await log.save(recovered)
+    assert not log.is_due
