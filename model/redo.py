@@ -56,8 +56,9 @@ class Redo:
         meta, payload = codec.unpack_arrays(Kind.REDO, record)
         version, n, rate, initial = (meta.get(name) for name in ("version", "n", "rate", "initial"))
         novel, known = meta.get("novel"), meta.get("known")
-        is_step = isinstance(rate, float) and 0 <= rate <= 1 and isinstance(initial, bool)
-        if not (codec.is_count(version) and codec.is_count(n) and is_step):
+        if not isinstance(rate, float) or not 0 <= rate <= 1 or not isinstance(initial, bool):
+            raise DamagedRecord(Kind.REDO, "it does not say how the step was taken")
+        if not (codec.is_count(version) and codec.is_count(n)):
             raise DamagedRecord(Kind.REDO, "its numbers are out of bounds")
         if not Vocabulary(spec).admits(novel) or not _are_known(spec, known):
             raise DamagedRecord(Kind.REDO, "its values are not of the model's fields")
