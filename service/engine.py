@@ -196,7 +196,9 @@ class Engine:
         try:
             while await self._has_work():
                 async with self._turn:
-                    await self._run_batch(self._batcher.take(self._batch_bound))
+                    taken = self._batcher.take(self._batch_bound)
+                    # In the order of their names, so that which items share a batch decides every bit of its outcome.
+                    await self._run_batch(sorted(taken, key=lambda entry: entry.stream))
                     await self._keep_house()
         finally:
             self._fail(self._batcher.take_all(), self._refusal or ServiceError("the engine stopped"))
