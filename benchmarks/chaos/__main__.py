@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import click
 import torch
 
+from benchmarks.chaos.faults import schedule
 from benchmarks.chaos.processes import ChaosFailed
 from benchmarks.chaos.report import as_json, lines
 from benchmarks.chaos.run import SETUPS, run
@@ -41,13 +43,15 @@ def main(kills: int, items: int, streams: int, seed: int, store: str, is_json: b
     with tempfile.TemporaryDirectory(prefix="chaos-") as directory:
         for i, name in enumerate(names):
             share = slice(i, None, len(names))
+            n_kills, n_items = len(range(kills)[share]), len(range(items)[share])
+            faults = list(schedule(name, n_kills, n_items, random.Random(f"{seed}/{name}/faults")))
             try:
                 outcome = asyncio.run(
                     run(
                         name,
                         Path(directory),
-                        kills=len(range(kills)[share]),
-                        items=len(range(items)[share]),
+                        faults,
+                        items=n_items,
                         streams=streams,
                         seed=seed,
                         tell=partial(tell, name),

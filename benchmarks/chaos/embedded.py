@@ -7,8 +7,9 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
-from benchmarks.chaos.processes import POLL_S, START_S, ChaosFailed
+from benchmarks.chaos.processes import POLL_S, START_S, ChaosFailed, rewrite_log
 from benchmarks.chaos.setup import KEPT_REPLIES, Setup
 from service.store import Store
 from service.store.embedded import EmbeddedServer
@@ -39,6 +40,11 @@ class Embedded(Setup):
         os.kill(self.store_pid, signal.SIGKILL)
         await self.kill_service()
         await self.start_service()
+
+    async def rewrite_log(self) -> None:
+        """Have the child begin to write its log anew."""
+        if (path := self._socket()) is not None:
+            await rewrite_log(path)
 
     @property
     def store_pid(self) -> int:
@@ -76,7 +82,12 @@ class Embedded(Setup):
 
     def _listening(self) -> int:
         """The store's process; 0 if none listens."""
-        with suppress(FileNotFoundError):  # it was never started
-            path = noted_socket_path((self._dir / "data" / "store").resolve())
-            return 0 if path is None else listening_pid(path) or 0
-        return 0
+        path = self._socket()
+        return 0 if path is None else listening_pid(path) or 0
+
+    def _socket(self) -> Path | None:
+        """Where the store listens, or did; None if it was never started."""
+        try:
+            return noted_socket_path((self._dir / "data" / "store").resolve())
+        except FileNotFoundError:
+            return None

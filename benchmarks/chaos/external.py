@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from benchmarks.chaos.processes import ExternalStore
+from benchmarks.chaos.processes import ExternalStore, rewrite_log
 from benchmarks.chaos.proxy import CHUNK, Proxy, Streams
 from benchmarks.chaos.setup import KEPT_REPLIES, Setup
 from service.store import Store
@@ -45,20 +45,25 @@ class External(Setup):
         await asyncio.gather(self._store.kill(), self.kill_service())
         await asyncio.gather(self._store.start(), self.start_service())
 
-    async def take_over(self, go_on: Callable[[], Awaitable[None]]) -> None:
+    async def take_over(self, go_on: Callable[[], Awaitable[None]], rivals_s: float) -> None:
         """Pause the service as if its machine hung, start another one, and let the first wake up as if all were well.
 
         Args:
             go_on: Returns once the other one has done something.
+            rivals_s: How long both run before the first is killed.
         """
         old = self._service
         os.kill(old.pid, signal.SIGSTOP)
         await self.start_service()
-        self.front.cut()  # callers come back to the other one
+        self.front.cut(0.5)  # these callers come back to the other one; the rest wait for the first
         await go_on()
         os.kill(old.pid, signal.SIGCONT)
-        await go_on()
+        await asyncio.sleep(rivals_s)
         await old.kill()
+
+    async def rewrite_log(self) -> None:
+        """Have it begin to write its log anew."""
+        await rewrite_log(self._store.socket)
 
     @property
     def store_pid(self) -> int:

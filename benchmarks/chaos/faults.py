@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from benchmarks.chaos.proxy import NetFault
+
+T = TypeVar("T")
 
 OTHERS_PER_KILL = 0.6
 """Faults that kill nothing, for each kill."""
@@ -19,6 +22,7 @@ class Kill(StrEnum):
     SERVICE = "service killed"
     STARTING = "service killed while it starts"
     STORE = "store killed"
+    REWRITING = "store killed while it rewrites its log"
     BOTH = "service and store killed"
     TAKEN_OVER = "service paused, replaced, woken and killed"
 
@@ -63,10 +67,10 @@ class Fault:
 
 
 KILLS = {
-    "embedded": {Kill.SERVICE: 6, Kill.STARTING: 2, Kill.STORE: 9, Kill.BOTH: 3},
-    "external": {Kill.SERVICE: 6, Kill.STARTING: 2, Kill.STORE: 9, Kill.BOTH: 2, Kill.TAKEN_OVER: 1},
+    "embedded": {Kill.SERVICE: 6, Kill.STARTING: 2, Kill.STORE: 7, Kill.REWRITING: 2, Kill.BOTH: 3},
+    "external": {Kill.SERVICE: 5, Kill.STARTING: 2, Kill.STORE: 7, Kill.REWRITING: 2, Kill.BOTH: 3, Kill.TAKEN_OVER: 1},
 }
-"""Shares of the kinds, by setup."""
+"""How often each kind comes among twenty, by setup."""
 
 SIDES = {"embedded": (Side.FRONT,), "external": (Side.FRONT, Side.BACK, Side.BACK)}
 
@@ -82,8 +86,8 @@ def schedule(setup: str, kills: int, items: int, source: random.Random) -> Itera
     """
     others = [*Halt, *((fault, side) for fault in NetFault for side in SIDES[setup])]
     kinds: list[Kill | Halt | tuple[NetFault, Side]] = [
-        *source.choices(list(KILLS[setup]), list(KILLS[setup].values()), k=kills),
-        *source.choices(others, k=round(kills * OTHERS_PER_KILL)),
+        *_drawn([kind for kind, times in KILLS[setup].items() for _ in range(times)], kills, source),
+        *_drawn(others, round(kills * OTHERS_PER_KILL), source),
     ]
     source.shuffle(kinds)
     mean_items = items / len(kinds) if kinds else 0
@@ -96,3 +100,11 @@ def schedule(setup: str, kills: int, items: int, source: random.Random) -> Itera
             seconds=source.uniform(0.1, 3.0),
             side=side,
         )
+
+
+def _drawn(kinds: Sequence[T], n: int, source: random.Random) -> list[T]:
+    """``n`` of the kinds, each as often as any other but for one."""
+    drawn: list[T] = []
+    while len(drawn) < n:
+        drawn += source.sample(kinds, min(len(kinds), n - len(drawn)))
+    return drawn

@@ -38,6 +38,7 @@ class Ledger:
         sent: Highest sequence that was sent, by model and stream.
         n_items: Different items that were acknowledged.
         n_duplicates: Replies that were marked ``duplicate``.
+        n_rescued: Items whose first reply was so marked: they had been applied, and the answer was lost.
         n_conflicts: Bits in which a later reply to an item differed from the first.
         errors: Failed requests and refused items, by code.
         troubles: What an honest service never does, each in a line.
@@ -48,6 +49,7 @@ class Ledger:
         self.sent: Counter[tuple[str, str]] = Counter()
         self.n_items = 0
         self.n_duplicates = 0
+        self.n_rescued = 0
         self.n_conflicts = 0
         self.errors: Counter[str] = Counter()
         self.troubles: list[str] = []
@@ -67,7 +69,8 @@ class Ledger:
         if "error" in result:
             self.errors[result["error"]["code"]] += 1
             return
-        self.n_duplicates += result["duplicate"]
+        is_duplicate = result["duplicate"]
+        self.n_duplicates += is_duplicate
         result["duplicate"] = False
         stream, sequence = result["stream"], result["sequence"]
         reply = orjson.dumps(result)
@@ -75,6 +78,7 @@ class Ledger:
         if first is None:
             self.replies[model][stream][sequence] = Acknowledged(reply, result["prediction"]["weights_version"])
             self.n_items += 1
+            self.n_rescued += is_duplicate
             self._changed.set()
         elif n_bits := differing_bits(first.reply, reply):
             self.n_conflicts += n_bits

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.wire import Recording
 from benchmarks.chaos.workload import Workload
 from stepahead import AsyncClient, Reply, SequenceGap, StepaheadError
-from stepahead._many import RowDict
 
 RETRIES = 2
 """Of the client. After them the writer sends again itself, at once after a restart instead of after a long delay."""
@@ -131,7 +131,7 @@ class Writer:
             pass
 
     def _send(self, places: Sequence[Place]) -> AsyncIterator[Reply | StepaheadError]:
-        rows: list[RowDict] = []
+        rows: list[dict[str, Any]] = []
         for stream, sequence in places:
             self._ledger.send(self._workload.model, stream, sequence)
             observed = self._workload.observed(stream, sequence)

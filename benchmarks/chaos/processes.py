@@ -9,7 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
 from pathlib import Path
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from service.store.embedded import find_binary
 from service.store.leftover import connect
@@ -145,6 +145,22 @@ class ExternalStore:
     async def kill(self) -> None:
         """End it without a word."""
         await _kill(self._process)
+
+
+async def rewrite_log(path: Path) -> None:
+    """Have the store that listens on a socket begin to write its log anew.
+
+    Raises:
+        ChaosFailed: If it does not.
+    """
+    client = connect(path, START_S)
+    try:
+        await client.bgrewriteaof()
+    except ResponseError as error:  # one is under way
+        if "in progress" not in str(error):
+            raise ChaosFailed(f"the store does not write its log anew: {error}") from error
+    finally:
+        await client.aclose()
 
 
 def tail(log: Path) -> str:

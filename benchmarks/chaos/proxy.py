@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 
 CHUNK = 2**20
@@ -35,7 +36,7 @@ class Proxy:
     Args:
         dial: Connects to what is behind it.
         request: Bytes that the beginning of a request has which a fault may meet.
-        source: Of where a request is cut in half.
+        source: Of where a request is cut in half, and of which connections are cut.
     """
 
     def __init__(self, dial: Dial, request: bytes, source: random.Random) -> None:
@@ -45,8 +46,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._open: set[_Connection] = set()
         self._running: set[asyncio.Task[None]] = set()
-        self._armed: tuple[NetFault, float] | None = None
-        self._met = asyncio.Event()
+        self._armed: _Armed | None = None
         self.passing = asyncio.Event()
         self.passing.set()
 
@@ -66,13 +66,13 @@ class Proxy:
             await asyncio.wait(self._running)
         self.cut()
 
-    def cut(self) -> None:
-        """Reset every connection."""
-        for connection in list(self._open):
+    def cut(self, share: float = 1.0) -> None:
+        """Reset every connection, or a share of them."""
+        for connection in self._source.sample(list(self._open), round(share * len(self._open))):
             connection.cut()
 
     async def force(self, fault: NetFault, seconds: float) -> None:
-        """Let a fault happen, and return when it has met a request, or is over.
+        """Let a fault meet the next request, and return when it is over.
 
         Args:
             fault: What happens.
@@ -84,20 +84,18 @@ class Proxy:
             self.cut()  # what it swallowed never arrives
             self.passing.set()
             return
-        self._met.clear()
-        self._armed = fault, seconds
+        self._armed = armed = _Armed(fault, seconds, asyncio.Event())
         try:
-            await self._met.wait()
+            await armed.over.wait()
         finally:
             self._armed = None
 
-    def meet(self, data: bytes) -> tuple[NetFault, float] | None:
+    def meet(self, data: bytes) -> _Armed | None:
         """The fault that meets a request which begins with ``data``; None for none."""
         if self._armed is None or self._request not in data:
             return None
-        fault, self._armed = self._armed, None
-        self._met.set()
-        return fault
+        armed, self._armed = self._armed, None
+        return armed
 
     def half_of(self, data: bytes) -> bytes:
         """The beginning of a request, at least a byte and never all of it."""
@@ -119,7 +117,15 @@ class Proxy:
             await connection.run()
         finally:
             self._open.discard(connection)
-            connection.cut()
+
+
+@dataclass(frozen=True, slots=True)
+class _Armed:
+    """A fault that waits for a request, or that a connection meets."""
+
+    fault: NetFault
+    seconds: float
+    over: asyncio.Event
 
 
 class _Connection:
@@ -127,18 +133,24 @@ class _Connection:
         self._proxy = proxy
         self._front, self._behind = front, behind
         self._loses_answer = False
+        self._met: list[_Armed] = []
+        self._ended = asyncio.Event()
 
     async def run(self) -> None:
         """Forward both ways until either side ends."""
-        ways = [asyncio.create_task(self._requests()), asyncio.create_task(self._answers())]
+        requests, answers = asyncio.create_task(self._requests()), asyncio.create_task(self._answers())
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([requests, answers], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
+            for way in (requests, answers):
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            await asyncio.gather(requests, answers, return_exceptions=True)
+            self.cut()
+            for armed in self._met:
+                armed.over.set()
 
     def cut(self) -> None:
+        """Reset both ends."""
         for _, writer in (self._front, self._behind):
             _reset(writer)
 
@@ -146,38 +158,46 @@ class _Connection:
         reader, writer = self._front[0], self._behind[1]
         while data := await reader.read(CHUNK):
             await self._proxy.passing.wait()
-            met = self._proxy.meet(data)
-            if met is not None:
-                fault, seconds = met
-                if fault is NetFault.RESET:
+            armed = self._proxy.meet(data)
+            if armed is not None:
+                self._met.append(armed)
+                forwarded = await self._meet(armed, data)
+                if forwarded is None:
                     return
-                if fault is NetFault.HALF_REQUEST:
-                    writer.write(self._proxy.half_of(data))
-                    await writer.drain()
-                    return
-                if fault is NetFault.LATE:
-                    data += await self._rest()
-                    _reset(self._front[1])
-                    await asyncio.sleep(seconds)
-                    writer.write(data)
-                    await writer.drain()
-                    await self._behind[0].read(CHUNK)  # it has been taken, whatever the answer
-                    return
-                if fault is NetFault.DELAY:
-                    await asyncio.sleep(seconds)
-                else:
-                    self._loses_answer = True
+                data = forwarded
             writer.write(data)
             await writer.drain()
+            if armed is not None and armed.fault is NetFault.LATE:
+                await self._ended.wait()  # nobody is left to send more, and the answer is still to come
+
+    async def _meet(self, armed: _Armed, data: bytes) -> bytes | None:
+        """Let a fault happen to a request; what of it is then to be forwarded, None if the connection is to end."""
+        match armed.fault:
+            case NetFault.RESET:
+                return None
+            case NetFault.HALF_REQUEST:
+                self._behind[1].write(self._proxy.half_of(data))
+                await asyncio.sleep(QUIET_S)  # a reset would take back what was not read yet
+                return None
+            case NetFault.LATE:
+                data += await self._rest()
+                self._loses_answer = True
+                _reset(self._front[1])
+                await asyncio.sleep(armed.seconds)
+            case NetFault.LOST_ANSWER:
+                self._loses_answer = True
+            case NetFault.DELAY:
+                await asyncio.sleep(armed.seconds)
+                armed.over.set()
+        return data
 
     async def _answers(self) -> None:
         reader, writer = self._behind[0], self._front[1]
-        while data := await reader.read(CHUNK):
+        while (data := await reader.read(CHUNK)) and not self._loses_answer:
             await self._proxy.passing.wait()
-            if self._loses_answer:
-                return
             writer.write(data)
             await writer.drain()
+        self._ended.set()
 
     async def _rest(self) -> bytes:
         """What of a request is still to come."""

@@ -25,12 +25,12 @@ def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """The figures as Markdown: a table of setups, and one of faults."""
-    yield "| setup | kills | faults | items | lost | doubled | differing bits | duplicates | items/s | load | replay |"
-    yield "|---|" + "---:|" * 10
+    yield "| setup | kills | faults | items | lost | doubled | differing bits | items/s | load | replay |"
+    yield "|---|" + "---:|" * 9
     for o in outcomes:
         rate = o.items / o.load_s if o.load_s else 0.0
         verdict = f"{o.verdict.lost} | {o.verdict.doubled} | {o.verdict.differing}"
-        numbers = f"{o.kills} | {o.forced.total()} | {o.items:,} | {verdict} | {o.duplicates:,} | {rate:,.0f}"
+        numbers = f"{o.kills} | {o.forced.total()} | {o.items:,} | {verdict} | {rate:,.0f}"
         yield f"| {o.setup} | {numbers} | {o.load_s:.0f} s | {o.replay_s:.0f} s |"
     yield ""
     yield "| fault | forced | recovered in, median | longest |"
@@ -44,6 +44,11 @@ def lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield ""
     errors: Counter[str] = sum((o.errors for o in outcomes), Counter())
     yield "Errors met by clients: " + (", ".join(f"{n:,} {code}" for code, n in errors.most_common()) or "none") + "."
+    duplicates, rescued = sum(o.duplicates for o in outcomes), sum(o.rescued for o in outcomes)
+    yield (
+        f"{duplicates:,} duplicates, of which {rescued:,} answered an item for the first time: it had been applied, "
+        "and its answer was lost."
+    )
     yield f"{sum(o.streams for o in outcomes):,} streams, {sum(o.updates for o in outcomes):,} weight updates."
     for o in outcomes:
         for line in [*o.verdict.notes, *o.troubles]:

@@ -6,13 +6,13 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.chaos.embedded import Embedded
 from benchmarks.chaos.external import External
-from benchmarks.chaos.faults import Fault, Kill, schedule
+from benchmarks.chaos.faults import Fault, Kill
 from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.load import Writer
 from benchmarks.chaos.replay import Verdict, judge
@@ -38,6 +38,7 @@ class Outcome:
         forced: How often each fault was forced, by label.
         recoveries_s: Seconds until an item was newly acknowledged after a fault, by label.
         duplicates: Replies marked ``duplicate``.
+        rescued: Items whose first answer was lost after they were applied.
         errors: Failed requests and refused items, by code.
         updates: Weight updates, of all models.
         load_s: Seconds under load.
@@ -52,6 +53,7 @@ class Outcome:
     forced: Counter[str] = field(default_factory=Counter)
     recoveries_s: dict[str, list[float]] = field(default_factory=dict)
     duplicates: int = 0
+    rescued: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     updates: int = 0
     load_s: float = 0.0
@@ -72,32 +74,38 @@ class Outcome:
 
 
 async def run(
-    name: str, directory: Path, *, kills: int, items: int, streams: int, seed: int, tell: Callable[[str], None]
+    name: str,
+    directory: Path,
+    faults: Sequence[Fault],
+    *,
+    items: int,
+    streams: int,
+    seed: int,
+    tell: Callable[[str], None],
 ) -> Outcome:
     """Run one setup under load and faults, and compare at the end.
 
     Args:
         name: Of the setup.
         directory: Empty, or not there; a socket is made below it, so not too deep.
-        kills: How many.
+        faults: What is forced, one after the other.
         items: To be acknowledged, at least.
         streams: Of each model.
-        seed: Decides items, faults and moments; not how they fall together.
+        seed: Decides the items, and how they are packed.
         tell: Gets a line now and then.
 
     Raises:
         ChaosFailed: If something did not come back.
     """
-    source = random.Random(f"{seed}/{name}")
     ledger, outcome = Ledger(), Outcome(name)
-    setup = SETUPS[name](directory / name, source)
+    setup = SETUPS[name](directory / name, random.Random(f"{seed}/{name}/connections"))
     loads = workloads(seed, streams)
     begin_s = time.monotonic()
     try:
         await setup.start()
         await _create(setup.url, loads)
         torment = Torment(setup, ledger, tell)
-        await _under_load(setup.url, loads, ledger, torment, list(schedule(name, kills, items, source)), items, seed)
+        await _under_load(setup.url, loads, ledger, torment, faults, items, seed)
         await setup.kill_service()
         outcome.load_s = time.monotonic() - begin_s
         tell(f"{ledger.n_items} items acknowledged; comparing")
@@ -113,7 +121,8 @@ async def run(
     outcome.replay_s = time.monotonic() - begin_s - outcome.load_s
     outcome.items, outcome.streams = ledger.n_items, sum(len(load.streams) for load in loads)
     outcome.forced, outcome.recoveries_s = torment.forced, dict(torment.recoveries_s)
-    outcome.duplicates, outcome.errors, outcome.troubles = ledger.n_duplicates, ledger.errors, ledger.troubles
+    outcome.duplicates, outcome.rescued = ledger.n_duplicates, ledger.n_rescued
+    outcome.errors, outcome.troubles = ledger.errors, ledger.troubles
     outcome.verdict.reply_bits += ledger.n_conflicts
     return outcome
 
@@ -127,7 +136,7 @@ async def _create(url: str, loads: list[Workload]) -> None:
 
 
 async def _under_load(
-    url: str, loads: list[Workload], ledger: Ledger, torment: Torment, faults: list[Fault], items: int, seed: int
+    url: str, loads: list[Workload], ledger: Ledger, torment: Torment, faults: Sequence[Fault], items: int, seed: int
 ) -> None:
     """Feed all streams until all faults were forced and so many items acknowledged, and each item that was sent."""
     end = asyncio.Event()

@@ -15,7 +15,7 @@ from service.store import Store
 KEPT_REPLIES = 64
 STORE_TIMEOUT_S = 1.5
 """Short, so that many faults are met in little time."""
-SNAPSHOT_EVERY = 200
+SNAPSHOT_EVERY = 50
 """Weight updates; few, so that kills meet snapshots too."""
 
 
@@ -77,6 +77,10 @@ class Setup(ABC):
     def service_pid(self) -> int:
         """The service's process."""
         return self._service.pid
+
+    @abstractmethod
+    async def rewrite_log(self) -> None:
+        """Have the store begin to write its log anew."""
 
     @property
     @abstractmethod

@@ -89,6 +89,10 @@ class Torment:
         match fault.what:
             case Kill.STORE:
                 await setup.kill_store(fault.seconds / 2)
+            case Kill.REWRITING:
+                await setup.rewrite_log()
+                await asyncio.sleep(fault.delay_s)
+                await setup.kill_store(0)
             case Halt.PAUSE_SERVICE:
                 await _pause(setup.service_pid, fault.seconds)
             case Halt.PAUSE_STORE:
@@ -101,7 +105,7 @@ class Torment:
             case Kill.TAKEN_OVER:
                 if not isinstance(setup, External):
                     raise ValueError(f"{setup.name}: one service to a store")
-                await setup.take_over(lambda: self.further(1, f"during: {fault.label}"))
+                await setup.take_over(lambda: self.further(1, f"during: {fault.label}"), fault.seconds)
             case _:
                 await self._stop_and_start(fault)
 
