@@ -8,6 +8,7 @@ import random
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +27,14 @@ from benchmarks.chaos.run import SETUPS, run
 @click.option("--streams", type=click.IntRange(1), default=200, show_default=True, help="Of each of three models.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of items, faults and moments.")
 @click.option("--store", type=click.Choice([*SETUPS, "both"]), default="both", show_default=True, help="Whose store.")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where service and store write, a folder that is not there yet; it is kept. Not too deep, as sockets are made "
+    "in it.  [default: a temporary one]",
+)
 @click.option("--json", "is_json", is_flag=True, help="All figures as JSON instead of tables.")
-def main(kills: int, items: int, streams: int, seed: int, store: str, is_json: bool) -> None:
+def main(kills: int, items: int, streams: int, seed: int, store: str, directory: Path | None, is_json: bool) -> None:
     """Feed many streams while service and store are killed and connections broken; compare all with a replay.
 
     The status is 1 if anything acknowledged was lost, learned twice, or differs in a bit from the replay.
@@ -40,7 +47,7 @@ def main(kills: int, items: int, streams: int, seed: int, store: str, is_json: b
         click.echo(f"{time.monotonic() - begin_s:6.0f} s  {name}: {line}", err=True)
 
     outcomes = []
-    with tempfile.TemporaryDirectory(prefix="chaos-") as directory:
+    with nullcontext(directory) if directory else tempfile.TemporaryDirectory(prefix="chaos-") as place:
         for i, name in enumerate(names):
             share = slice(i, None, len(names))
             n_kills, n_items = len(range(kills)[share]), len(range(items)[share])
@@ -49,7 +56,7 @@ def main(kills: int, items: int, streams: int, seed: int, store: str, is_json: b
                 outcome = asyncio.run(
                     run(
                         name,
-                        Path(directory),
+                        Path(place),
                         faults,
                         items=n_items,
                         streams=streams,

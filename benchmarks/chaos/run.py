@@ -108,7 +108,7 @@ async def run(
         await _under_load(setup.url, loads, ledger, torment, faults, items, seed)
         await setup.kill_service()
         outcome.load_s = time.monotonic() - begin_s
-        tell(f"{ledger.n_items} items acknowledged; comparing")
+        tell(f"{ledger.n_items:,} items; comparing")
         async with setup.open_store() as store:
             for load in loads:
                 last = {stream: ledger.last(load.model, stream) for stream in ledger.replies[load.model]}

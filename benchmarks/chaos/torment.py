@@ -63,7 +63,7 @@ class Torment:
             took_s = time.monotonic() - begin_s
             self.forced[fault.label] += 1
             self.recoveries_s[fault.label].append(took_s)
-            self._tell(f"{fault.label}, {took_s:.1f} s")
+            self._tell(f"{self._ledger.n_items:,} items; {fault.label}, {took_s:.1f} s")
 
     async def further(self, n_items: int, when: str) -> None:
         """Wait until so many more items are acknowledged.

@@ -17,10 +17,13 @@ FAULTS = {
     "embedded": [
         Fault(Kill.SERVICE, 300, 0.02, 0.0),
         Fault(NetFault.LOST_ANSWER, 50, 0.0, 0.0, Side.FRONT),
+        Fault(NetFault.LOST_ANSWER, 50, 0.0, 0.0, Side.FRONT),
         Fault(Kill.STORE, 200, 0.01, 0.0),
         Fault(NetFault.LATE, 50, 0.0, 0.2, Side.FRONT),
     ],
     "external": [
+        Fault(NetFault.LOST_ANSWER, 200, 0.0, 0.0, Side.FRONT),
+        Fault(NetFault.LOST_ANSWER, 50, 0.0, 0.0, Side.FRONT),
         Fault(NetFault.LOST_ANSWER, 200, 0.0, 0.0, Side.BACK),
         Fault(NetFault.LATE, 50, 0.0, 0.5, Side.BACK),
         Fault(NetFault.HALF_REQUEST, 50, 0.0, 0.0, Side.BACK),
