@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -40,6 +41,7 @@ def main(kills: int, items: int, streams: int, seed: int, store: str, directory:
     The status is 1 if anything acknowledged was lost, learned twice, or differs in a bit from the replay.
     """
     torch.set_num_threads(1)  # as the service's learner
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing that was started is left behind
     names = list(SETUPS) if store == "both" else [store]
     begin_s = time.monotonic()
 
