@@ -54,12 +54,14 @@ class External(Setup):
         """
         old = self._service
         os.kill(old.pid, signal.SIGSTOP)
-        await self.start_service()
-        self.front.cut(0.5)  # these callers come back to the other one; the rest wait for the first
-        await go_on()
-        os.kill(old.pid, signal.SIGCONT)
-        await asyncio.sleep(rivals_s)
-        await old.kill()
+        try:
+            await self.start_service()
+            self.front.cut(0.5)  # these callers come back to the other one; the rest wait for the first
+            await go_on()
+            os.kill(old.pid, signal.SIGCONT)
+            await asyncio.sleep(rivals_s)
+        finally:
+            await old.kill()
 
     async def rewrite_log(self) -> None:
         """Have it begin to write its log anew."""

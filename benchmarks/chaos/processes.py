@@ -15,7 +15,7 @@ from service.store.embedded import find_binary
 from service.store.leftover import connect
 
 ROOT = Path(__file__).parents[2]
-START_S = 60.0
+START_S = 120.0
 """Far more than any start takes; one that needs it has failed."""
 POLL_S = 0.01
 LOG_LINES = 30
