@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz accuracy experiment check format clean
+.PHONY: help setup run test fuzz accuracy experiment chaos check format clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
@@ -31,6 +31,9 @@ accuracy: setup  ## the learner's error on real series, as a table (STEPAHEAD_DA
 
 experiment: setup  ## does correcting the belief pay: the tables of docs/experiment.md (hours for all of it; --only and --seeds in EXPERIMENT)
 	@$(BIN)/python -m benchmarks.experiment $(EXPERIMENT)
+
+chaos: setup  ## is anything lost: kills and network faults under load, and a replay that compares every bit (about 20 minutes; --kills and --items in CHAOS)
+	@$(BIN)/python -m benchmarks.chaos $(CHAOS)
 
 check: setup  ## format, lint, strict types, import direction
 	@$(BIN)/ruff format --check .
