@@ -17,6 +17,8 @@ from service.store import Store
 from service.store.scripts import COMMIT
 
 BULK_S = 30.0
+LEASE_S = 2.0
+"""Short, so that being replaced takes little time."""
 
 
 class External(Setup):
@@ -33,6 +35,7 @@ class External(Setup):
         self._store = ExternalStore(directory / "store")
         self.back: Proxy = Proxy(self._dial_store, COMMIT.sha.encode(), source)
         self._port = 0
+        self._n_takeovers = 0
 
     async def kill_store(self, away_s: float) -> None:
         """Kill it, and start it after a while."""
@@ -48,12 +51,16 @@ class External(Setup):
     async def take_over(self, go_on: Callable[[], Awaitable[None]], rivals_s: float) -> None:
         """Pause the service as if its machine hung, start another one, and let the first wake up as if all were well.
 
+        The other one goes by another name, so it waits until the lease has run out; after a kill the next one goes by
+        the same name, and does not wait.
+
         Args:
             go_on: Returns once the other one has done something.
             rivals_s: How long both run before the first is killed.
         """
         old = self._service
         os.kill(old.pid, signal.SIGSTOP)
+        self._n_takeovers += 1
         try:
             await self.start_service()
             self.front.cut(0.5)  # these callers come back to the other one; the rest wait for the first
@@ -89,7 +96,8 @@ class External(Setup):
 
     @property
     def _flags(self) -> tuple[str, ...]:
-        return ("--redis-url", f"redis://127.0.0.1:{self._port}")
+        url, name = f"redis://127.0.0.1:{self._port}", f"chaos-{self._n_takeovers}"
+        return ("--redis-url", url, "--instance", name, "--lease-s", str(LEASE_S))
 
     async def _start_store(self) -> None:
         await self._store.start()
