@@ -19,6 +19,8 @@ from service.store.scripts import COMMIT
 BULK_S = 30.0
 LEASE_S = 2.0
 """Short, so that being replaced takes little time."""
+NEW_NAMES = 0.25
+"""Share of starts at which the service goes by another name than before."""
 
 
 class External(Setup):
@@ -35,7 +37,7 @@ class External(Setup):
         self._store = ExternalStore(directory / "store")
         self.back: Proxy = Proxy(self._dial_store, COMMIT.sha.encode(), source)
         self._port = 0
-        self._n_takeovers = 0
+        self._n_names = 0
 
     async def kill_store(self, away_s: float) -> None:
         """Kill it, and start it after a while."""
@@ -47,6 +49,11 @@ class External(Setup):
         """Kill both, and start both: the service may be there first."""
         await asyncio.gather(self._store.kill(), self.kill_service())
         await asyncio.gather(self._store.start(), self.start_service())
+
+    async def spawn_service(self) -> None:
+        """Start the service; sometimes by a new name, so that it waits for the lease of the one before to run out."""
+        self._n_names += self._source.random() < NEW_NAMES
+        await super().spawn_service()
 
     async def take_over(self, go_on: Callable[[], Awaitable[None]], rivals_s: float) -> None:
         """Pause the service as if its machine hung, start another one, and let the first wake up as if all were well.
@@ -60,7 +67,7 @@ class External(Setup):
         """
         old = self._service
         os.kill(old.pid, signal.SIGSTOP)
-        self._n_takeovers += 1
+        self._n_names += 1
         try:
             await self.start_service()
             self.front.cut(0.5)  # these callers come back to the other one; the rest wait for the first
@@ -96,7 +103,7 @@ class External(Setup):
 
     @property
     def _flags(self) -> tuple[str, ...]:
-        url, name = f"redis://127.0.0.1:{self._port}", f"chaos-{self._n_takeovers}"
+        url, name = f"redis://127.0.0.1:{self._port}", f"chaos-{self._n_names}"
         return ("--redis-url", url, "--instance", name, "--lease-s", str(LEASE_S))
 
     async def _start_store(self) -> None:
