@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -69,7 +70,8 @@ class Cluster:
 
     async def survey(self, command: Command) -> list[Any]:
         """Send a command to all primaries and return the answers of those that answer soon, at least one."""
-        await self._redis.initialize()
+        async with _named():
+            await self._redis.initialize()
 
         async def ask(node: ClusterNode) -> Any:
             async with asyncio.timeout(SURVEY_S):
@@ -88,9 +90,25 @@ class Cluster:
     async def _taken(self, send: Callable[[], Awaitable[T]]) -> T:
         for _ in range(ATTEMPTS - 1):
             try:
-                async with self._room:
-                    return await send()
+                return await self._once(send)
             except NOT_DONE:
                 await asyncio.sleep(PAUSE_S)
-        async with self._room:
-            return await send()
+        return await self._once(send)
+
+    async def _once(self, send: Callable[[], Awaitable[T]]) -> T:
+        async with self._room, _named():
+            try:
+                return await send()
+            except (KeyError, exceptions.SlotNotCoveredError) as error:
+                # It knows of no server for the slot, so it sent nothing, and does not look again by itself.
+                await self._redis.nodes_manager.initialize()
+                raise exceptions.ConnectionError("no server has the slot") from error
+
+
+@asynccontextmanager
+async def _named() -> AsyncIterator[None]:
+    """Name what redis-py raises where it finds no server as that of a store out of reach; it is no ``RedisError``."""
+    try:
+        yield
+    except exceptions.RedisClusterException as error:
+        raise exceptions.ConnectionError(str(error)) from error
