@@ -17,7 +17,7 @@ from model.spec import ModelSpec
 from service.batcher import Answer, Batcher, Entry, Frame, Observation
 from service.bounds import SharedBounds
 from service.compute import ComputeThread
-from service.errors import Draining, InvalidItem, ServiceError, StoreUnavailable, UnknownStream
+from service.errors import Draining, InvalidItem, ServiceError, StoreUnavailable, UnknownModel, UnknownStream
 from service.metrics import Metrics
 from service.model_snapshots import ModelSnapshots
 from service.owner import Owner
@@ -244,7 +244,7 @@ class Engine:
         """Take one batch from belief to reply; a failure answers every caller in it."""
         begun_s = time.perf_counter()
         try:
-            await self._owner.ensure()
+            await self._ensure_owner()
             try:
                 async with self._owner.owning():
                     await self._learn(batch)
@@ -282,8 +282,18 @@ class Engine:
     async def _settle_doubt(self, error: StoreUnavailable) -> None:
         """Once the store is back, read what became of the commit that failed, and answer what was learned."""
         log.warning("model %s: %s; reading what became of it", self.model, error)
-        await self._owner.recover()
+        await self._ensure_owner()
         self._reply(await applied(self._attempted, self._partition))
+
+    async def _ensure_owner(self) -> None:
+        """Be the owner, with weights that are known; where the model is gone take no more items, and end."""
+        try:
+            await self._owner.ensure()
+        except UnknownModel as error:
+            self._refusal = self._refusal or error
+            self._fail(self._batcher.take_all(), error)
+            self._arrived.set()
+            raise
 
     def _reply(self, learned: Sequence[Attempt]) -> None:
         for attempt in learned:
@@ -336,7 +346,7 @@ class Engine:
         async with self._turn:
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)
-            await self._owner.ensure()
+            await self._ensure_owner()
             async with self._owner.owning():
                 yield Turn(self._owner.learner, self._partition, self._batch_bound, self._population)
 

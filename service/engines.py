@@ -99,6 +99,8 @@ class Engines:
         async with self._open.lock(model):
             record = ModelRecord.new(spec)
             there = await self._claim(model, record)
+            if there is None:
+                await self._close(model)  # of one that another service deleted, or that the store lost
         if there is None:
             return record, True
         if not there.is_of(spec):

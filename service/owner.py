@@ -9,7 +9,7 @@ from model.learner import Learner
 from model.spec import ModelSpec
 from model.step import Step
 from service.compute import ComputeThread
-from service.errors import LeaseLost, ServiceError, StoreFull, StoreUnavailable
+from service.errors import LeaseLost, ServiceError, StoreFull, StoreUnavailable, UnknownModel
 from service.lease import Lease
 from service.store import BeliefChange, Partition
 from service.weights_log import WeightsLog
@@ -37,6 +37,7 @@ class Owner:
         compute: ComputeThread,
         weights: WeightsLog,
     ) -> None:
+        self._model = model
         self._partition = partition
         self._load_spec = load_spec
         self._compute = compute
@@ -51,7 +52,7 @@ class Owner:
         Raises:
             TakenOver: If another instance has the partition.
             StoreUnavailable: If the store did not answer.
-            UnknownModel: If the model was deleted.
+            UnknownModel: If the model was deleted, also where another one has its name by now.
         """
         if not self.is_certain:
             await self.recover()
@@ -60,6 +61,8 @@ class Owner:
         """Take the lease, and spec and weights as the store has them; raises what :meth:`ensure` does."""
         self.is_certain = False
         spec = await self._load_spec()
+        if "learner" in vars(self) and spec.fields != self.learner.spec.fields:
+            raise UnknownModel(self._model)  # what waits was read as items of the one that is gone
         await self._lease.acquire()  # first: after it no other owner can commit
         self.learner = await self._weights.recover(spec)
         self.is_certain = True
