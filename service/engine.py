@@ -180,10 +180,12 @@ class Engine:
             keep: Makes it durable; awaited between two batches.
 
         Raises:
+            LeaseLost: If another owner took the partition; it would not hear of the change, so nothing is kept.
             StoreUnavailable: If the store did not answer; the spec is then read again before the next item.
         """
         try:
             async with self.between_batches():
+                await self._partition.confirm()
                 await keep
                 self._owner.learner = self._owner.learner.with_spec(spec)
         finally:

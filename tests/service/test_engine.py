@@ -441,8 +441,8 @@ async def test_a_change_in_doubt_is_looked_up(
     await send(engine, 1.0, 2.0)
     replace_model = store.replace_model
 
-    async def lose_answer(name: str, record: bytes) -> None:
-        await replace_model(name, record)
+    async def lose_answer(name: str, known: bytes, record: bytes) -> None:
+        await replace_model(name, known, record)
         raise StoreUnavailable("the answer was lost by the test")
 
     monkeypatch.setattr(store, "replace_model", lose_answer)
