@@ -108,7 +108,7 @@ class Owner:
 
     @asynccontextmanager
     async def owning(self) -> AsyncIterator[None]:
-        """Where a call inside fails, nothing is certain any more, unless it surely wrote nothing."""
+        """Where a call inside fails or is cancelled, nothing is certain any more, unless it surely wrote nothing."""
         try:
             yield
         except StoreUnavailable as error:
@@ -118,7 +118,7 @@ class Owner:
             raise
         except ServiceError:  # something about the call
             raise
-        except Exception:
+        except BaseException:
             self.is_certain = False
             raise
 

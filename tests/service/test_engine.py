@@ -165,6 +165,20 @@ async def test_a_doubt_that_stays_is_settled_by_the_resend(
     assert answers == expected
 
 
+async def test_a_write_that_is_cancelled_is_in_doubt(engines: Engines, store: FaultyStore, url: str) -> None:
+    """It may still be under way, so the lease is taken again before the next item: a late one is then refused."""
+    engine = await engines.get("m")
+    await send(engine, 1.0, 2.0)
+    arrived, _ = store.faults.hold("delete_stream")
+    deleting = asyncio.create_task(engine.delete_stream("s"))
+    await arrived.wait()
+    with redis.Redis.from_url(url) as raw:
+        lease = raw.get(PartitionKeys("m").lease)
+        deleting.cancel()
+        assert codes(await send(engine, 3.0)) == [3]
+        assert raw.get(PartitionKeys("m").lease) != lease
+
+
 async def test_an_outcome_that_can_no_longer_be_told_is_told_so(engines: Engines, store: FaultyStore) -> None:
     """Where another owner wrote more than is kept, an item without a number is not learned a second time."""
     engine = await engines.get("m")
