@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from operator import attrgetter
 from typing import Any
 
@@ -86,8 +86,16 @@ class Engine:
         Raises:
             StoreUnavailable: If the store did not answer.
             UnknownModel: If there is no such model.
+            ServiceError: If the weights cannot be recovered; who can may then take the lease.
         """
-        await self._owner.recover()
+        try:
+            await self._owner.recover()
+        except StoreUnavailable:
+            raise
+        except Exception:
+            with suppress(StoreUnavailable):
+                await self._partition.release()
+            raise
         self._metrics.drifts.labels(self.model)  # there from the start, at 0
         self._loop = asyncio.create_task(self._run(), name=f"engine {self.model}")
 
