@@ -28,6 +28,12 @@ ATTEMPTS = 10
 NOT_DONE = (exceptions.ClusterError, exceptions.AskError, exceptions.TryAgainError)
 """Answers that say that nothing was done: the slot is elsewhere, on its way or out of service."""
 
+UNKNOWN_SERVER = (KeyError, AttributeError, exceptions.SlotNotCoveredError)
+"""What redis-py raises where it knows no server for a slot, or not the one that it is told to ask, and so sent nothing.
+
+It does not look again by itself. A server that has just joined is found with its first slot, not before.
+"""
+
 
 class Cluster:
     """Sends commands to the servers of a cluster.
@@ -99,10 +105,9 @@ class Cluster:
         async with self._room, _named():
             try:
                 return await send()
-            except (KeyError, exceptions.SlotNotCoveredError) as error:
-                # It knows of no server for the slot, so it sent nothing, and does not look again by itself.
+            except UNKNOWN_SERVER as error:
                 await self._redis.nodes_manager.initialize()
-                raise exceptions.ConnectionError("no server has the slot") from error
+                raise exceptions.ConnectionError("no server of the slot is known") from error
 
 
 @asynccontextmanager

@@ -311,6 +311,31 @@ async def test_credentials_are_given_to_every_server(cluster: LocalCluster) -> N
 
 
 @pytest.mark.parametrize("name", ["valkey", "redis"])
+async def test_a_server_that_joins_is_found(name: str) -> None:
+    """Until the first slot has come to it the keys of that slot are out of reach by name, then in reach."""
+    with LocalCluster(server_binary(name)) as cluster:
+        key = PartitionKeys("m").lease
+        client = StoreClient(cluster.url, SHORT_S)
+        try:
+            await client.write("SET", key, 7)
+            joined = await asyncio.to_thread(cluster.add)
+            await asyncio.to_thread(cluster.meet, joined)
+            await asyncio.to_thread(cluster.begin_to_move, key, joined)
+            for call in (client.read("GET", key), client.write("SET", key, 8), client.read_all([("GET", key)])):
+                with pytest.raises(StoreUnavailable):
+                    await call
+            await asyncio.to_thread(cluster.end_move, key, joined)
+
+            async def read() -> None:
+                assert await client.read_all([("GET", key)]) == [b"7"]
+
+            await works_again(read)
+            assert joined.admin.get(key) == b"7"
+        finally:
+            await client.close()
+
+
+@pytest.mark.parametrize("name", ["valkey", "redis"])
 async def test_a_replica_that_took_over_is_found(name: str) -> None:
     """When a server is gone and its replica serves its slots, calls reach that one."""
     with LocalCluster(server_binary(name), repl_diskless_sync_delay="0") as cluster:
