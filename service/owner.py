@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from model.learner import Learner
 from model.spec import ModelSpec
@@ -132,8 +132,13 @@ class Owner:
             StoreUnavailable: If the store did not answer; nothing is lost, and the lease lasts as long as this process.
         """
         try:
-            if snapshot or self._weights.is_worth_saving:
-                await self.snapshot()
+            try:
+                if snapshot or self._weights.is_worth_saving:
+                    await self.snapshot()
+            except StoreUnavailable:
+                with suppress(StoreUnavailable):
+                    await self._partition.release()
+                raise
             await self._partition.release()
         finally:
             self.is_certain = False

@@ -290,14 +290,16 @@ async def test_closing_snapshots_where_redoing_is_long(store: FaultyStore, compu
     await engines.drain()
 
 
-async def test_a_snapshot_that_fails_loses_nothing(store: FaultyStore, compute: ComputeThread) -> None:
-    """The model is closed without one, and comes back from the redo log."""
+async def test_a_snapshot_that_fails_loses_nothing(store: FaultyStore, compute: ComputeThread, url: str) -> None:
+    """The model is closed without one, is anybody's to have, and comes back from the redo log."""
     engines, _ = await engines_of(store, compute, "m0", "m1", max_open_models=1)
     n = REDONE_AT_ONCE + 2
     await send(engines, "m0", *range(1, n + 1))
     store.faults.refuse("save_weights", StoreUnavailable("refused by the test"))
     await send(engines, "m1", 1)
     assert in_memory(engines) == {"m1"}
+    with redis.Redis.from_url(url) as raw:
+        assert not raw.exists(PartitionKeys("m0").lease)
     (answer,) = await send(engines, "m0", n + 1)
     assert isinstance(answer, bytes)
     assert json.loads(answer)["sequence"] == n + 1
