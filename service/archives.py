@@ -40,9 +40,11 @@ async def export_model(engine: Engine, *, with_streams: bool, max_bytes: int) ->
     Raises:
         ArchiveTooLarge: If it would take more.
         ServiceError: If a belief is damaged.
+        LeaseLost: If another owner took the model; what is here is then not what it learned last.
         StoreUnavailable: If the store did not answer.
     """
     async with engine.between_batches() as turn:
+        await turn.partition.confirm()
         spec = turn.learner.spec
         n_streams = await turn.partition.count_streams() if with_streams else 0
         at_least = 12 * turn.learner.network.layout.size + n_streams * belief_dtype(spec).itemsize

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from operator import attrgetter
 from typing import Any
 
@@ -17,7 +17,7 @@ from model.spec import ModelSpec
 from service.batcher import Answer, Batcher, Entry, Frame, Observation
 from service.bounds import SharedBounds
 from service.compute import ComputeThread
-from service.errors import Draining, InvalidItem, ServiceError, StoreUnavailable, UnknownStream
+from service.errors import Draining, InvalidItem, ServiceError, StoreUnavailable, UnknownModel, UnknownStream
 from service.metrics import Metrics
 from service.model_snapshots import ModelSnapshots
 from service.owner import Owner
@@ -86,8 +86,16 @@ class Engine:
         Raises:
             StoreUnavailable: If the store did not answer.
             UnknownModel: If there is no such model.
+            ServiceError: If the weights cannot be recovered; who can may then take the lease.
         """
-        await self._owner.recover()
+        try:
+            await self._owner.recover()
+        except StoreUnavailable:
+            raise
+        except Exception:
+            with suppress(StoreUnavailable):
+                await self._partition.release()
+            raise
         self._metrics.drifts.labels(self.model)  # there from the start, at 0
         self._loop = asyncio.create_task(self._run(), name=f"engine {self.model}")
 
@@ -180,10 +188,12 @@ class Engine:
             keep: Makes it durable; awaited between two batches.
 
         Raises:
+            LeaseLost: If another owner took the partition; it would not hear of the change, so nothing is kept.
             StoreUnavailable: If the store did not answer; the spec is then read again before the next item.
         """
         try:
             async with self.between_batches():
+                await self._partition.confirm()
                 await keep
                 self._owner.learner = self._owner.learner.with_spec(spec)
         finally:
@@ -244,7 +254,7 @@ class Engine:
         """Take one batch from belief to reply; a failure answers every caller in it."""
         begun_s = time.perf_counter()
         try:
-            await self._owner.ensure()
+            await self._ensure_owner()
             try:
                 async with self._owner.owning():
                     await self._learn(batch)
@@ -282,8 +292,18 @@ class Engine:
     async def _settle_doubt(self, error: StoreUnavailable) -> None:
         """Once the store is back, read what became of the commit that failed, and answer what was learned."""
         log.warning("model %s: %s; reading what became of it", self.model, error)
-        await self._owner.recover()
+        await self._ensure_owner()
         self._reply(await applied(self._attempted, self._partition))
+
+    async def _ensure_owner(self) -> None:
+        """Be the owner, with weights that are known; where the model is gone take no more items, and end."""
+        try:
+            await self._owner.ensure()
+        except UnknownModel as error:
+            self._refusal = self._refusal or error
+            self._fail(self._batcher.take_all(), error)
+            self._arrived.set()
+            raise
 
     def _reply(self, learned: Sequence[Attempt]) -> None:
         for attempt in learned:
@@ -336,7 +356,7 @@ class Engine:
         async with self._turn:
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)
-            await self._owner.ensure()
+            await self._ensure_owner()
             async with self._owner.owning():
                 yield Turn(self._owner.learner, self._partition, self._batch_bound, self._population)
 

@@ -99,6 +99,8 @@ class Engines:
         async with self._open.lock(model):
             record = ModelRecord.new(spec)
             there = await self._claim(model, record)
+            if there is None:
+                await self._close(model)  # of one that another service deleted, or that the store lost
         if there is None:
             return record, True
         if not there.is_of(spec):
@@ -128,15 +130,19 @@ class Engines:
             if await self._claim(model, record.unfinished()) is not None:
                 raise ModelExists(model, "already")
             await self._close(model)  # one that another service deleted
-            partition = self._store.partition(model)
+            unfinished, partition = record.unfinished().encode(), self._store.partition(model)
             try:
                 await partition.acquire()
+                if await self._store.model(model) != unfinished:  # taken for one of a process that ended
+                    raise StoreUnavailable("another service changed or deleted the model meanwhile")
                 await fill(partition)
-                await self._store.replace_model(model, record.encode())
+                await self._store.replace_model(model, unfinished, record.encode())
             except BaseException:
                 with suppress(StoreUnavailable):
-                    await self._store.delete_model(model)
+                    await self._store.discard_model(model, unfinished)
                 raise
+            with suppress(StoreUnavailable):
+                await partition.release()  # whoever is asked for the model first may have it
         return record
 
     async def change(self, model: str, change: Callable[[ModelSpec], ModelSpec]) -> ModelRecord:
@@ -152,9 +158,9 @@ class Engines:
         """
         async with self._open.lock(model):
             engine = await self._open.open(model)
-            record = await self.record(model)
+            known, record = await self._stored(model)
             record = record.with_spec(change(record.spec))
-            await engine.change_spec(record.spec, self._store.replace_model(model, record.encode()))
+            await engine.change_spec(record.spec, self._store.replace_model(model, known, record.encode()))
         return record
 
     async def delete(self, model: str) -> None:
@@ -176,11 +182,7 @@ class Engines:
             UnknownModel: If there is no such model.
             StoreUnavailable: If the store did not answer.
         """
-        data = await self._store.model(model)
-        record = None if data is None else ModelRecord.decode(data)
-        if record is None or record.importing:
-            raise UnknownModel(model)
-        return record
+        return (await self._stored(model))[1]
 
     async def records(self) -> dict[str, ModelRecord]:
         """All models, in the order of their names."""
@@ -300,10 +302,18 @@ class Engines:
     async def _claim(self, model: str, record: ModelRecord) -> ModelRecord | None:
         """Keep a new model's record, or return that of the model that is there; to be called under its lock."""
         there = await self._store.create_model(model, record.encode())
-        if there is not None and ModelRecord.decode(there).importing:  # left by a process that ended: we have the lock
-            await self._store.delete_model(model)
+        if there is not None and ModelRecord.decode(there).importing:  # of a process that ended, or of another one
+            await self._store.discard_model(model, there)
             there = await self._store.create_model(model, record.encode())
         return None if there is None else ModelRecord.decode(there)
+
+    async def _stored(self, model: str) -> tuple[bytes, ModelRecord]:
+        """The model's record, as it is stored too; raises what :meth:`record` does."""
+        data = await self._store.model(model)
+        record = None if data is None else ModelRecord.decode(data)
+        if data is None or record is None or record.importing:
+            raise UnknownModel(model)
+        return data, record
 
     async def _close(self, model: str) -> None:
         """Close the model's engine, if it is open; what waits is answered ``unknown_model``."""

@@ -107,7 +107,8 @@ class OpenEngines:
         engine = self._residents.find(model)
         if engine is not None:
             return engine
-        self._residents.remove(model)  # one that ended
+        if self._residents.remove(model) is not None:  # one that ended
+            self.forget(model)
         if not self._residents.has_room:
             await self._check(model)
         await self._make_room()

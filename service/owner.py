@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from model.learner import Learner
 from model.spec import ModelSpec
 from model.step import Step
 from service.compute import ComputeThread
-from service.errors import LeaseLost, ServiceError, StoreFull, StoreUnavailable
+from service.errors import LeaseLost, ServiceError, StoreFull, StoreUnavailable, UnknownModel
 from service.lease import Lease
 from service.store import BeliefChange, Partition
 from service.weights_log import WeightsLog
@@ -37,6 +37,7 @@ class Owner:
         compute: ComputeThread,
         weights: WeightsLog,
     ) -> None:
+        self._model = model
         self._partition = partition
         self._load_spec = load_spec
         self._compute = compute
@@ -51,7 +52,7 @@ class Owner:
         Raises:
             TakenOver: If another instance has the partition.
             StoreUnavailable: If the store did not answer.
-            UnknownModel: If the model was deleted.
+            UnknownModel: If the model was deleted, also where another one has its name by now.
         """
         if not self.is_certain:
             await self.recover()
@@ -60,6 +61,8 @@ class Owner:
         """Take the lease, and spec and weights as the store has them; raises what :meth:`ensure` does."""
         self.is_certain = False
         spec = await self._load_spec()
+        if "learner" in vars(self) and spec.fields != self.learner.spec.fields:
+            raise UnknownModel(self._model)  # what waits was read as items of the one that is gone
         await self._lease.acquire()  # first: after it no other owner can commit
         self.learner = await self._weights.recover(spec)
         self.is_certain = True
@@ -105,7 +108,7 @@ class Owner:
 
     @asynccontextmanager
     async def owning(self) -> AsyncIterator[None]:
-        """Where a call inside fails, nothing is certain any more, unless it surely wrote nothing."""
+        """Where a call inside fails or is cancelled, nothing is certain any more, unless it surely wrote nothing."""
         try:
             yield
         except StoreUnavailable as error:
@@ -115,7 +118,7 @@ class Owner:
             raise
         except ServiceError:  # something about the call
             raise
-        except Exception:
+        except BaseException:
             self.is_certain = False
             raise
 
@@ -129,8 +132,13 @@ class Owner:
             StoreUnavailable: If the store did not answer; nothing is lost, and the lease lasts as long as this process.
         """
         try:
-            if snapshot or self._weights.is_worth_saving:
-                await self.snapshot()
+            try:
+                if snapshot or self._weights.is_worth_saving:
+                    await self.snapshot()
+            except StoreUnavailable:
+                with suppress(StoreUnavailable):
+                    await self._partition.release()
+                raise
             await self._partition.release()
         finally:
             self.is_certain = False

@@ -21,8 +21,8 @@ router = APIRouter(route_class=JsonRoute, prefix="/v1/models/{model}/snapshots",
 )
 async def keep_weights(model: ModelName, engines: Engines, body: SnapshotIn | None = None) -> Response:
     """Keep what the model has learned so far. Beyond the service's `max_snapshots` it is `overloaded`: delete one."""
-    engine = await engines.get(model)
-    return json_response(_described(await engine.snapshots.keep(None if body is None else body.name)), 201)
+    async with engines.use(model) as engine:
+        return json_response(_described(await engine.snapshots.keep(None if body is None else body.name)), 201)
 
 
 @router.get("", response_model=documents.ModelSnapshots, responses=error_docs(404, 422, 503))
@@ -44,9 +44,9 @@ async def restore_weights(model: ModelName, snapshot: SnapshotId, engines: Engin
 @router.delete("/{snapshot}", status_code=204, responses=error_docs(404, 422, 503))
 async def drop_weights(model: ModelName, snapshot: SnapshotId, engines: Engines) -> Response:
     """Delete a snapshot; the model stays as it is."""
-    engine = await engines.get(model)
-    await engine.snapshots.drop(snapshot)
-    return Response(status_code=204)
+    async with engines.use(model) as engine:
+        await engine.snapshots.drop(snapshot)
+        return Response(status_code=204)
 
 
 def _described(kept: KeptSnapshot) -> dict[str, Any]:

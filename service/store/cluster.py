@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -26,6 +27,12 @@ ATTEMPTS = 10
 
 NOT_DONE = (exceptions.ClusterError, exceptions.AskError, exceptions.TryAgainError)
 """Answers that say that nothing was done: the slot is elsewhere, on its way or out of service."""
+
+UNKNOWN_SERVER = (KeyError, AttributeError, exceptions.SlotNotCoveredError)
+"""What redis-py raises where it knows no server for a slot, or not the one that it is told to ask, and so sent nothing.
+
+It does not look again by itself. A server that has just joined is found with its first slot, not before.
+"""
 
 
 class Cluster:
@@ -69,7 +76,8 @@ class Cluster:
 
     async def survey(self, command: Command) -> list[Any]:
         """Send a command to all primaries and return the answers of those that answer soon, at least one."""
-        await self._redis.initialize()
+        async with _named():
+            await self._redis.initialize()
 
         async def ask(node: ClusterNode) -> Any:
             async with asyncio.timeout(SURVEY_S):
@@ -88,9 +96,24 @@ class Cluster:
     async def _taken(self, send: Callable[[], Awaitable[T]]) -> T:
         for _ in range(ATTEMPTS - 1):
             try:
-                async with self._room:
-                    return await send()
+                return await self._once(send)
             except NOT_DONE:
                 await asyncio.sleep(PAUSE_S)
-        async with self._room:
-            return await send()
+        return await self._once(send)
+
+    async def _once(self, send: Callable[[], Awaitable[T]]) -> T:
+        async with self._room, _named():
+            try:
+                return await send()
+            except UNKNOWN_SERVER as error:
+                await self._redis.nodes_manager.initialize()
+                raise exceptions.ConnectionError("no server of the slot is known") from error
+
+
+@asynccontextmanager
+async def _named() -> AsyncIterator[None]:
+    """Name what redis-py raises where it finds no server as that of a store out of reach; it is no ``RedisError``."""
+    try:
+        yield
+    except exceptions.RedisClusterException as error:
+        raise exceptions.ConnectionError(str(error)) from error

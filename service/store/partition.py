@@ -65,6 +65,14 @@ class Partition(StoredWeights, KeptWeights):
         if lease:
             await self._client.run(scripts.RELEASE, [self._keys.lease], [lease])
 
+    async def confirm(self) -> None:
+        """Return if this is still the owner: for what is done with its weights and writes nothing to the partition.
+
+        Raises:
+            LeaseLost: If another owner took the partition.
+        """
+        self._require_own(await self._client.read("GET", self._keys.lease))
+
     async def load(self, streams: Sequence[str]) -> list[StoredStream | None]:
         """Read streams in one round trip; None for one that does not exist.
 
@@ -79,8 +87,8 @@ class Partition(StoredWeights, KeptWeights):
                 *(("HMGET", self._keys.stream(stream), "belief", "created", "updated") for stream in streams),
             ]
         )
-        if self._lease and lease != self._lease.encode():
-            raise LeaseLost(self._keys.name)
+        if self._lease:
+            self._require_own(lease)
         return [
             None if belief is None else StoredStream(belief, int(created), int(updated))
             for belief, created, updated in rows
@@ -167,13 +175,17 @@ class Partition(StoredWeights, KeptWeights):
         """
         return await self._delete([stream]) > 0
 
-    async def drop(self) -> None:
-        """Take the lease, whoever has it, and remove everything, a chunk of streams at a time and the weights last.
+    async def drop(self, *, by_force: bool) -> None:
+        """Take the lease and remove everything, a chunk of streams at a time and the weights last.
+
+        Args:
+            by_force: Also from another instance that shows life.
 
         Raises:
+            TakenOver: If another instance has the partition and shows life; nothing was removed.
             LeaseLost: If another owner took the partition meanwhile; whole streams may be gone by then.
         """
-        await self.acquire(by_force=True)
+        await self.acquire(by_force=by_force)
         while names := await self._names("", CHUNK):
             await self._delete(names)
         keys = self._keys
@@ -189,6 +201,10 @@ class Partition(StoredWeights, KeptWeights):
             return str(lease.decode())
         self._lease = lease.decode()
         return None
+
+    def _require_own(self, lease: bytes | None) -> None:
+        if lease != self._lease.encode():
+            raise LeaseLost(self._keys.name)
 
     async def _delete(self, names: Sequence[str]) -> int:
         keys = [self._keys.streams, *map(self._keys.stream, names)]

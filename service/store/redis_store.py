@@ -7,6 +7,7 @@ import secrets
 from typing import Self
 
 from service.errors import StoreUnavailable
+from service.store import scripts
 from service.store.client import StoreClient
 from service.store.instance import Instance
 from service.store.keys import MODELS, PartitionKeys
@@ -89,12 +90,22 @@ class Store:
                 return there
         return None
 
-    async def replace_model(self, name: str, record: bytes) -> None:
-        """Replace a model's record."""
-        await self._client.write("HSET", MODELS, name, record)
+    async def replace_model(self, name: str, known: bytes, record: bytes) -> None:
+        """Replace a model's record.
+
+        Args:
+            name: The model's.
+            known: The record that is replaced, as it was read or written.
+            record: The new one.
+
+        Raises:
+            StoreUnavailable: Also if another record is there by now, or none; nothing was written then.
+        """
+        if not await self._client.run(scripts.REPLACE_MODEL, [MODELS], [name, known, record]):
+            raise StoreUnavailable("another service changed or deleted the model meanwhile")
 
     async def delete_model(self, name: str) -> bool:
-        """Remove a model and all that is kept under it; False if there was no such model.
+        """Remove a model and all that is kept under it, whoever owns it; False if there was no such model.
 
         The lease is taken first, so that no owner writes meanwhile, and the record goes last: a deletion that broke
         off leaves a model that can be deleted again, and never weights for the next model of that name to find.
@@ -104,7 +115,19 @@ class Store:
         """
         if await self.model(name) is None:
             return False
-        await self.partition(name).drop()
+        return await self._drop(name, by_force=True)
+
+    async def discard_model(self, name: str, record: bytes) -> None:
+        """Remove a model that was left unfinished, and whatever of it there is, if this is still its record.
+
+        Raises:
+            TakenOver: If another instance that shows life is at it; nothing was removed.
+        """
+        if await self.model(name) == record:
+            await self._drop(name, by_force=False)
+
+    async def _drop(self, name: str, *, by_force: bool) -> bool:
+        await self.partition(name).drop(by_force=by_force)
         return bool(await self._client.write("HDEL", MODELS, name))
 
     def partition(self, model: str, shard: int = 0) -> Partition:

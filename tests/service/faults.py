@@ -31,6 +31,11 @@ class Faults:
         self._held[call] = asyncio.Event(), asyncio.Event()
         return self._held[call]
 
+    def clear(self) -> None:
+        """No more faults."""
+        self._before.clear()
+        self._after.clear()
+
     async def pass_through(self, call: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Make a call as the faults say."""
         if call in self._held:

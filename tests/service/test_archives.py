@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,11 +15,13 @@ import pytest
 import redis
 from safetensors.numpy import load, save
 
+from model.learner import Learner
 from model.spec import ModelSpec
 from service import archives
+from service.batcher import Observation
 from service.compute import ComputeThread
 from service.engines import Engines
-from service.errors import InvalidArchive, StoreUnavailable
+from service.errors import InvalidArchive, LeaseLost, StoreUnavailable, TakenOver
 from service.metrics import Metrics
 from service.settings import Settings
 from service.store import Partition, Store
@@ -258,6 +262,16 @@ async def engines(url: str, compute: ComputeThread) -> AsyncIterator[Engines]:
     await store.close()
 
 
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Store]:
+    """The store, as an instance of its own has it."""
+    store = await Store.connect(url, timeout_s=5.0, kept_replies=8)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 @pytest.mark.parametrize("call", [(Partition, "acquire"), (Partition, "begin_anew"), (StreamCopies, "create")])
 async def test_an_import_that_fails_leaves_nothing(
     serve: Serve, url: str, monkeypatch: pytest.MonkeyPatch, call: tuple[type, str]
@@ -289,7 +303,7 @@ async def test_an_import_that_was_killed_is_no_model(
         data = await export(client, streams="all")
         with monkeypatch.context() as patch:
             fail_once(patch, Store, "replace_model")  # all but the last write is done
-            fail_once(patch, Store, "delete_model")  # and nobody is there to clean up
+            fail_once(patch, Store, "discard_model")  # and nobody is there to clean up
             assert (await bring(client, "new", data)).status_code == 503
         with redis.Redis.from_url(url) as raw:
             assert raw.exists("{new:0}:weights", "{new:0}:stream:s") == 2
@@ -313,6 +327,66 @@ async def test_an_import_that_was_killed_is_no_model(
             assert reply.json()["prediction"]["weights_version"] <= 1
         else:
             assert (await bring(client, "new", data)).json()["streams"] == 1
+
+
+async def test_an_import_harms_no_model_that_took_its_name(url: str, compute: ComputeThread) -> None:
+    """One that is alive is not disturbed; one that was held up past its lease, and replaced, takes nothing back."""
+    spec = ModelSpec.from_dict(SPEC)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def fill(partition: Partition) -> None:
+        begun.set()
+        await go_on.wait()
+        await partition.save_weights(0, Learner(spec).encode_weights())
+
+    async with connected(url) as one, connected(url) as other:
+        importing, replacing = (Engines(s, compute, compute, Settings(), Metrics()) for s in (one, other))
+        await one.instance.renew()
+        imported = asyncio.create_task(importing.create_filled("new", spec, fill))
+        await begun.wait()
+        with pytest.raises(TakenOver):
+            await replacing.create("new", spec)
+        await one.instance.end()  # as it expires
+        assert (await replacing.create("new", spec))[1]
+        item = [Observation("s", {"load": 1.0})]
+        assert isinstance((await (await replacing.get("new")).submit(item))[0], bytes)
+        go_on.set()
+        with pytest.raises(LeaseLost):
+            await imported
+        (answer,) = await (await replacing.get("new")).submit(item)
+        assert isinstance(answer, bytes)
+        assert json.loads(answer)["sequence"] == 2
+        await replacing.drain()
+
+
+async def test_an_imported_model_is_free_to_be_had(url: str, compute: ComputeThread) -> None:
+    """Who imported it and does not use it does not keep it from other instances."""
+    spec = ModelSpec.from_dict(SPEC)
+    async with connected(url) as one, connected(url) as other:
+        importing, using = (Engines(s, compute, compute, Settings(), Metrics()) for s in (one, other))
+        await one.instance.renew()
+        await importing.create_filled("new", spec, lambda p: p.save_weights(0, Learner(spec).encode_weights()))
+        await using.get("new")
+        await using.drain()
+
+
+async def test_a_replaced_owner_neither_changes_nor_exports(url: str, compute: ComputeThread) -> None:
+    """Of a change to an owner that was held up past its lease the new one would not hear; its weights are old."""
+    spec = ModelSpec.from_dict(SPEC)
+    async with connected(url) as one, connected(url) as other:
+        ours, theirs = (Engines(s, compute, compute, Settings(), Metrics()) for s in (one, other))
+        await other.instance.renew()
+        for model in ("m", "n"):
+            await ours.create(model, spec)
+            await ours.get(model)
+            await theirs.get(model)
+        with pytest.raises(LeaseLost):
+            await ours.change("m", lambda spec: replace(spec, quantiles=(0.5,)))
+        async with ours.use("n") as engine:
+            with pytest.raises(LeaseLost):
+                await archives.export_model(engine, with_streams=False, max_bytes=2**20)
+        assert (await theirs.record("m")).spec == spec
+        await theirs.drain()
 
 
 def fail_once(patch: pytest.MonkeyPatch, owner: type, name: str) -> None:

@@ -165,6 +165,20 @@ async def test_a_doubt_that_stays_is_settled_by_the_resend(
     assert answers == expected
 
 
+async def test_a_write_that_is_cancelled_is_in_doubt(engines: Engines, store: FaultyStore, url: str) -> None:
+    """It may still be under way, so the lease is taken again before the next item: a late one is then refused."""
+    engine = await engines.get("m")
+    await send(engine, 1.0, 2.0)
+    arrived, _ = store.faults.hold("delete_stream")
+    deleting = asyncio.create_task(engine.delete_stream("s"))
+    await arrived.wait()
+    with redis.Redis.from_url(url) as raw:
+        lease = raw.get(PartitionKeys("m").lease)
+        deleting.cancel()
+        assert codes(await send(engine, 3.0)) == [3]
+        assert raw.get(PartitionKeys("m").lease) != lease
+
+
 async def test_an_outcome_that_can_no_longer_be_told_is_told_so(engines: Engines, store: FaultyStore) -> None:
     """Where another owner wrote more than is kept, an item without a number is not learned a second time."""
     engine = await engines.get("m")
@@ -441,8 +455,8 @@ async def test_a_change_in_doubt_is_looked_up(
     await send(engine, 1.0, 2.0)
     replace_model = store.replace_model
 
-    async def lose_answer(name: str, record: bytes) -> None:
-        await replace_model(name, record)
+    async def lose_answer(name: str, known: bytes, record: bytes) -> None:
+        await replace_model(name, known, record)
         raise StoreUnavailable("the answer was lost by the test")
 
     monkeypatch.setattr(store, "replace_model", lose_answer)
@@ -497,3 +511,51 @@ async def test_expired_streams_make_room(
         raw.delete(PartitionKeys("m").stream("a"))  # as expiry does
     assert codes(await engine.submit([Observation(s, {"load": 1.0}) for s in "cdb"])) == [1, "overloaded", 2]
     await engines.drain()
+
+
+async def test_a_model_of_other_fields_gets_no_items_of_the_one_that_is_gone(
+    store: FaultyStore, compute: ComputeThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted and made anew elsewhere, an open model is ``unknown_model`` once, then learns by the new fields."""
+    monkeypatch.setattr("service.lease.FIRST_WAIT_S", 0.0)
+    before, after = (
+        ModelSpec.from_dict({"fields": [{"name": n, "kind": "real"} for n in names]}) for names in ("ab", "ba")
+    )
+    ours, others = engines_on(store, compute), engines_on(store, compute)
+    await ours.create("other", before)
+    item = [Observation("s", {"a": 1.0, "b": 100.0})]
+    engine = await ours.get("other")
+    assert codes(await engine.submit(item)) == [1]
+    await others.delete("other")
+    await others.create("other", after)
+    assert codes(await engine.submit(item)) == ["store_unavailable"]
+    assert codes(await engine.submit(item)) == ["unknown_model"]
+    assert not engine.is_open
+    with pytest.raises(UnknownModel):
+        await engine.submit(item)
+    (answer,) = await (await ours.get("other")).submit(item)
+    assert isinstance(answer, bytes)
+    fields = json.loads(answer)["prediction"]["fields"]
+    assert [round(fields[name]["mean"]) for name in "ab"] == [1, 100]
+    await ours.drain()
+
+
+async def test_a_store_that_was_emptied_is_gone_on_with(
+    engines: Engines, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing begins again by itself: open models are ``unknown_model`` until they are created, of whatever fields."""
+    monkeypatch.setattr("service.lease.FIRST_WAIT_S", 0.0)
+    engine = await engines.get("m")
+    assert codes(await send(engine, 1.0, 2.0)) == [1, 2]
+    with redis.Redis.from_url(url) as raw:
+        raw.flushall()
+        assert codes(await send(engine, 3.0)) == ["store_unavailable"]
+        assert codes(await send(engine, 3.0)) == ["unknown_model"]
+        assert raw.keys(f"{{{PartitionKeys('m').name}}}*") == []
+        await engines.create("m", ModelSpec.from_dict(SPEC))
+        engine = await engines.get("m")
+        assert codes(await send(engine, 3.0)) == [1]
+        raw.flushall()
+    await engines.create("m", ModelSpec.from_dict({"fields": [{"name": "flow", "kind": "real"}]}))
+    engine = await engines.get("m")
+    assert codes(await engine.submit([Observation("s", {"flow": 3.0})])) == [1]

@@ -9,18 +9,29 @@ from threading import Event
 from typing import Any
 
 import pytest
+import redis
 
 from model.learner import Learner
 from model.spec import ModelSpec
 from service import open_engines
+from service.api.snapshots import drop_weights, keep_weights
 from service.batcher import Answer, Observation
 from service.compute import ComputeThread
 from service.engines import Engines
-from service.errors import Draining, Overloaded, ServiceError, StoreUnavailable, UnknownModel
+from service.errors import (
+    Draining,
+    Overloaded,
+    ServiceError,
+    StoreUnavailable,
+    UnknownModel,
+    UnknownSnapshot,
+    WeightsLost,
+)
 from service.metrics import Metrics
 from service.recovery import REDONE_AT_ONCE
 from service.settings import Settings
 from service.store import Store
+from service.store.keys import PartitionKeys
 from service.views import summary
 from tests.service.conftest import SPEC
 from tests.service.faults import Faults, FaultyStore
@@ -178,6 +189,39 @@ async def test_a_model_in_use_stays(store: FaultyStore, compute: ComputeThread, 
     assert in_memory(engines) == set()
 
 
+async def test_a_call_that_waits_for_its_turn_is_a_use(
+    store: FaultyStore, compute: ComputeThread, clock: Clock
+) -> None:
+    """A model is not closed between the end of what a call waits for and the call, be it only about snapshots."""
+    engines, _ = await engines_of(store, compute, "m0", model_idle_s=1)
+    turn = (await engines.get("m0"))._turn
+    await turn.acquire()
+    keeping = asyncio.create_task(keep_weights("m0", engines))
+    dropping = asyncio.create_task(drop_weights("m0", "unknown", engines))
+    await asyncio.sleep(0)
+    clock.now_s += 100
+    turn.release()
+    await engines.close_idle()
+    assert (await keeping).status_code == 201
+    with pytest.raises(UnknownSnapshot):
+        await dropping
+    await engines.drain()
+
+
+async def test_a_model_that_cannot_be_opened_is_left_to_others(
+    store: FaultyStore, compute: ComputeThread, url: str
+) -> None:
+    """Who finds its weights unreadable gives the lease back: another version of the service may read them."""
+    engines, _ = await engines_of(store, compute, "m0")
+    with redis.Redis.from_url(url) as raw:
+        raw.hset(PartitionKeys("m0").weights, mapping={"version": 3, "last": 3})
+        raw.set(PartitionKeys("m0").snapshot, b"rubbish")
+        with pytest.raises(WeightsLost):
+            await engines.get("m0")
+        assert not raw.exists(PartitionKeys("m0").lease)
+    await engines.drain()
+
+
 async def test_the_one_used_longest_ago_gives_way(store: FaultyStore, compute: ComputeThread) -> None:
     """A model that does not fit takes the place of the least recently used one."""
     engines, _ = await engines_of(store, compute, "m0", "m1", "m2", max_open_models=2)
@@ -246,14 +290,16 @@ async def test_closing_snapshots_where_redoing_is_long(store: FaultyStore, compu
     await engines.drain()
 
 
-async def test_a_snapshot_that_fails_loses_nothing(store: FaultyStore, compute: ComputeThread) -> None:
-    """The model is closed without one, and comes back from the redo log."""
+async def test_a_snapshot_that_fails_loses_nothing(store: FaultyStore, compute: ComputeThread, url: str) -> None:
+    """The model is closed without one, is anybody's to have, and comes back from the redo log."""
     engines, _ = await engines_of(store, compute, "m0", "m1", max_open_models=1)
     n = REDONE_AT_ONCE + 2
     await send(engines, "m0", *range(1, n + 1))
     store.faults.refuse("save_weights", StoreUnavailable("refused by the test"))
     await send(engines, "m1", 1)
     assert in_memory(engines) == {"m1"}
+    with redis.Redis.from_url(url) as raw:
+        assert not raw.exists(PartitionKeys("m0").lease)
     (answer,) = await send(engines, "m0", n + 1)
     assert isinstance(answer, bytes)
     assert json.loads(answer)["sequence"] == n + 1

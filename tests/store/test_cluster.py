@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from redis.crc import key_slot
@@ -255,6 +256,45 @@ async def test_a_cluster_that_is_away_at_the_start(cluster: LocalCluster) -> Non
     await asyncio.to_thread(cluster.await_peace)
 
 
+async def test_a_cluster_that_goes_and_comes_back(cluster: LocalCluster) -> None:
+    """While all servers are away each call says so by its name, and the same client finds them when they are back."""
+    async with connected(cluster.url) as store:
+        await store.ping()
+        for server in cluster.servers:
+            server.kill()
+        for call in (store.ping, store.instance.renew, partial(store.create_model, "m", b"record"), store._client.info):
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match="out of reach"):
+                    await call()
+        for server in cluster.servers:
+            server.start()
+        await asyncio.to_thread(cluster.await_peace)
+        await works_again(store.ping)
+        assert await acquired(store, names(cluster)[0])
+
+
+async def test_a_slot_that_no_server_has(cluster: LocalCluster) -> None:
+    """Its keys are out of reach by name, and in reach again once a server has it."""
+    key = PartitionKeys("m").lease
+    owner, slot = cluster.owner(key), key_slot(key.encode())
+    for server in cluster.servers:
+        server.admin.execute_command("CLUSTER DELSLOTS", slot)
+    client = StoreClient(cluster.url, 5.0)
+    try:
+        for call in (client.read("GET", key, patient=False), client.write("SET", key, 7)):
+            with pytest.raises(StoreUnavailable):
+                await call
+        owner.admin.execute_command("CLUSTER ADDSLOTS", slot)
+        await asyncio.to_thread(cluster.await_peace)
+
+        async def read() -> None:
+            assert await client.read_all([("GET", key)]) == [None]
+
+        await works_again(read)
+    finally:
+        await client.close()
+
+
 async def test_credentials_are_given_to_every_server(cluster: LocalCluster) -> None:
     """A password in the URL is that of all servers; without it none is reached."""
     for server in cluster.servers:
@@ -268,6 +308,31 @@ async def test_credentials_are_given_to_every_server(cluster: LocalCluster) -> N
     finally:
         for server in cluster.servers:
             server.admin.config_set("requirepass", "")
+
+
+@pytest.mark.parametrize("name", ["valkey", "redis"])
+async def test_a_server_that_joins_is_found(name: str) -> None:
+    """Until the first slot has come to it the keys of that slot are out of reach by name, then in reach."""
+    with LocalCluster(server_binary(name)) as cluster:
+        key = PartitionKeys("m").lease
+        client = StoreClient(cluster.url, SHORT_S)
+        try:
+            await client.write("SET", key, 7)
+            joined = await asyncio.to_thread(cluster.add)
+            await asyncio.to_thread(cluster.meet, joined)
+            await asyncio.to_thread(cluster.begin_to_move, key, joined)
+            for call in (client.read("GET", key), client.write("SET", key, 8), client.read_all([("GET", key)])):
+                with pytest.raises(StoreUnavailable):
+                    await call
+            await asyncio.to_thread(cluster.end_move, key, joined)
+
+            async def read() -> None:
+                assert await client.read_all([("GET", key)]) == [b"7"]
+
+            await works_again(read)
+            assert joined.admin.get(key) == b"7"
+        finally:
+            await client.close()
 
 
 @pytest.mark.parametrize("name", ["valkey", "redis"])

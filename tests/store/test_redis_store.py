@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from service.errors import LeaseLost, StoreUnavailable
+from service.errors import LeaseLost, StoreUnavailable, TakenOver
 from service.store import BeliefChange, KeptSnapshot, Store
 from service.store.embedded import EmbeddedServer
 from tests.builders import reply_of
@@ -26,9 +26,37 @@ async def test_a_model_is_created_once(store: Store) -> None:
     assert await store.model("boiler") is None
     assert await store.create_model("boiler", b"one") is None
     assert await store.create_model("boiler", b"two") == b"one"
-    await store.replace_model("boiler", b"three")
+    await store.replace_model("boiler", b"one", b"three")
     assert await store.model("boiler") == b"three"
     assert await store.models() == {"boiler": b"three"}
+
+
+async def test_only_a_record_that_is_known_is_replaced(store: Store) -> None:
+    """A replacement that comes after another one, or after the model's deletion, changes nothing."""
+    await store.create_model("boiler", b"one")
+    await store.replace_model("boiler", b"one", b"two")
+    with pytest.raises(StoreUnavailable):
+        await store.replace_model("boiler", b"one", b"three")
+    assert await store.model("boiler") == b"two"
+    await store.delete_model("boiler")
+    with pytest.raises(StoreUnavailable):
+        await store.replace_model("boiler", b"two", b"three")
+    assert await store.models() == {}
+
+
+async def test_only_what_is_unfinished_is_discarded(store: Store) -> None:
+    """A model whose record is another by now stays, and so does one that another living instance is at."""
+    await store.create_model("boiler", b"one")
+    await store.discard_model("boiler", b"another")
+    assert await store.model("boiler") == b"one"
+    at_it = Store(store._client, kept_replies=4)
+    await at_it.instance.renew()
+    await at_it.partition("boiler").acquire()
+    with pytest.raises(TakenOver):
+        await store.discard_model("boiler", b"one")
+    await at_it.instance.end()
+    await store.discard_model("boiler", b"one")
+    assert await store.models() == {}
 
 
 async def test_one_of_many_creates_a_model(store: Store) -> None:

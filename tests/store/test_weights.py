@@ -64,6 +64,17 @@ async def test_a_page_of_redo_records_is_bounded_by_bytes(owner: Partition, monk
     assert sum(pages, []) == list(range(1, 51))  # noqa: RUF017  four short lists
 
 
+async def test_a_version_that_is_no_number_was_none(owner: Partition, raw: redis.Redis) -> None:
+    """Where the snapshot's version is damaged it counts as none, and the next snapshot mends it."""
+    await commit(owner, 1, 5)
+    await owner.save_weights(3, b"weights 3")
+    raw.hset("{boiler:0}:weights", "version", "rubbish")
+    assert await owner.load_versions() == StoredVersions(None, None, 5)
+    await owner.save_weights(5, b"weights 5")
+    assert (await owner.load_versions()).current == 5
+    assert await owner.load_snapshot() == b"weights 5"
+
+
 async def test_the_first_snapshot_drops_nothing(owner: Partition) -> None:
     """As long as there is one snapshot the log leads from fresh weights on."""
     await commit(owner, 1, 5)

@@ -14,8 +14,8 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
 end
 
 local version = tonumber(ARGV[2])
-local current = tonumber(redis.call('HGET', KEYS[2], 'version') or 0)
-if version < current or version > tonumber(redis.call('HGET', KEYS[2], 'last') or 0) then
+local current = tonumber(redis.call('HGET', KEYS[2], 'version') or 0) or 0 -- what is no number was none
+if version < current or version > (tonumber(redis.call('HGET', KEYS[2], 'last') or 0) or 0) then
   return 'VERSION'
 end
 
