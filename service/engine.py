@@ -11,20 +11,19 @@ from operator import attrgetter
 from typing import Any
 
 from model.belief import belief_dtype
-from model.drift import n_begun
 from model.items import parse_item
 from model.spec import ModelSpec
 from service.batcher import Answer, Batcher, Entry, Frame, Observation
 from service.bounds import SharedBounds
 from service.compute import ComputeThread
 from service.errors import Draining, InvalidItem, ServiceError, StoreUnavailable, UnknownModel, UnknownStream
+from service.learning import Learning
 from service.metrics import Metrics
 from service.model_snapshots import ModelSnapshots
 from service.owner import Owner
 from service.population import Population
 from service.reading import Reader
 from service.settings import Settings
-from service.settle import Attempt, applied, learn, settle
 from service.sizing import memory_bytes
 from service.store import Partition
 from service.turn import Turn
@@ -63,13 +62,13 @@ class Engine:
     ) -> None:
         self.model = model
         self._partition = partition
-        self._compute = compute
         self._metrics = metrics
         self._max_batch = settings.max_batch
         self._batcher = Batcher(settings.max_queue, settings.max_queue_per_stream, settings.max_wait_s, bounds.waiting)
         weights = WeightsLog(partition, compute, settings.snapshot_every_updates, metrics.damaged_records)
         self._owner = Owner(model, partition, load_spec, compute, weights)
         self._population = Population(partition)
+        self._learning = Learning(model, self._owner, partition, self._population, compute, metrics)
         self.reader = Reader(model, partition, self.between_batches, reading, bounds)
         self.snapshots = ModelSnapshots(
             partition, self.between_batches, self._owner.begin_anew, compute, settings.max_snapshots
@@ -77,7 +76,6 @@ class Engine:
         self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
         self._arrived = asyncio.Event()
         self._refusal: ServiceError | None = None  # set once it takes no new items
-        self._attempted: list[Attempt] = []  # the last commit, until its outcome is known
         self._loop: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -251,65 +249,16 @@ class Engine:
         return True
 
     async def _run_batch(self, batch: list[Entry]) -> None:
-        """Take one batch from belief to reply; a failure answers every caller in it."""
+        """Learn one batch; a failure answers every caller in it."""
         begun_s = time.perf_counter()
         try:
-            await self._ensure_owner()
-            try:
-                async with self._owner.owning():
-                    await self._learn(batch)
-            except StoreUnavailable as error:
-                if error.is_final:
-                    raise
-                await self._settle_doubt(error)
-                async with self._owner.owning():
-                    await self._learn([entry for entry in batch if not entry.is_answered])
+            await self._learning.run(batch)
         except BaseException as error:  # the boundary: whatever broke, nobody is left waiting
             self._fail(batch, self._named(error))
             if not isinstance(error, Exception):
                 raise
         else:
             self._batcher.pace.count(time.perf_counter() - begun_s, len(batch))
-
-    async def _learn(self, batch: list[Entry]) -> None:
-        """Load, settle, step, commit, adopt, reply; raises what any of these does."""
-        metrics, learner = self._metrics, self._owner.learner
-        self._attempted = []
-        with metrics.load.time():
-            stored = await self._partition.load([entry.stream for entry in batch])
-        admitted = await self._population.admit(batch, stored, self.spec)
-        todo = await settle(*admitted, learner, self._partition, self._compute, metrics)
-        if not todo.entries:
-            return
-        with metrics.step.time():
-            step, changes = await self._compute.run(learn, learner, todo)
-        self._attempted = [Attempt(entry, change) for entry, change in zip(todo.entries, changes, strict=True)]
-        with metrics.commit.time():
-            await self._owner.commit(step, changes)
-        metrics.drifts.labels(self.model).inc(n_begun(step.beliefs.records))
-        self._reply(self._attempted)
-
-    async def _settle_doubt(self, error: StoreUnavailable) -> None:
-        """Once the store is back, read what became of the commit that failed, and answer what was learned."""
-        log.warning("model %s: %s; reading what became of it", self.model, error)
-        await self._ensure_owner()
-        self._reply(await applied(self._attempted, self._partition))
-
-    async def _ensure_owner(self) -> None:
-        """Be the owner, with weights that are known; where the model is gone take no more items, and end."""
-        try:
-            await self._owner.ensure()
-        except UnknownModel as error:
-            self._refusal = self._refusal or error
-            self._fail(self._batcher.take_all(), error)
-            self._arrived.set()
-            raise
-
-    def _reply(self, learned: Sequence[Attempt]) -> None:
-        for attempt in learned:
-            attempt.entry.resolve(attempt.change.reply)
-        self._attempted = []
-        self._observe([attempt.entry for attempt in learned])
 
     def _fail(self, batch: list[Entry], error: ServiceError) -> None:
         """Answer a batch and all that must not be learned once it failed."""
@@ -322,6 +271,8 @@ class Engine:
 
     def _named(self, error: BaseException) -> ServiceError:
         """The error that callers get for what broke a batch; it is logged here."""
+        if isinstance(error, UnknownModel):
+            self._end(error)
         if isinstance(error, ServiceError):
             log.warning("model %s: %s", self.model, error)
             return error
@@ -329,6 +280,12 @@ class Engine:
             return self._refusal or Draining()
         log.error("model %s: an unforeseen error", self.model, exc_info=error)
         return ServiceError("the batch failed; the service's log says why")
+
+    def _end(self, error: UnknownModel) -> None:
+        """Take no more items of a model that is gone, and end."""
+        self._refusal = self._refusal or error
+        self._fail(self._batcher.take_all(), error)
+        self._arrived.set()
 
     async def _keep_house(self) -> None:
         """What is due between two batches; a failure, whatever it is, only postpones it."""
@@ -356,13 +313,10 @@ class Engine:
         async with self._turn:
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)
-            await self._ensure_owner()
+            try:
+                await self._owner.ensure()
+            except UnknownModel as error:
+                self._end(error)
+                raise
             async with self._owner.owning():
                 yield Turn(self._owner.learner, self._partition, self._batch_bound, self._population)
-
-    def _observe(self, learned: list[Entry]) -> None:
-        now_s = time.perf_counter()
-        self._metrics.items.inc(len(learned))
-        self._metrics.batch_size.observe(len(learned))
-        for entry in learned:
-            self._metrics.queued.observe(now_s - entry.queued_s)

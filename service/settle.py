@@ -72,15 +72,16 @@ class Attempt:
 async def applied(attempts: Sequence[Attempt], partition: Partition) -> list[Attempt]:
     """Read which attempts of a commit were written, once no write of the past can still arrive.
 
-    One that was overtaken by another owner's many writes cannot be told. If its sender did not number it, it is
-    answered so; else it may be tried again, as its number says whether it is new.
+    Where a stream is neither where the commit left it nor where it found it (another owner wrote to it, or it expired),
+    that cannot be told. If its item's sender did not number it, it is answered so; else it may be tried again, as its
+    number says whether it is new.
     """
     found = []
     kept = await partition.load_replies([(a.change.stream, a.change.sequence) for a in attempts])
     for attempt, there in zip(attempts, kept, strict=True):
         if there.reply == attempt.change.reply:
             found.append(attempt)
-        elif there.applied >= attempt.change.sequence and attempt.entry.sequence is None:
+        elif there.applied != attempt.change.sequence - 1 and attempt.entry.sequence is None:
             attempt.entry.resolve(StoreUnavailable("whether the item was learned can no longer be told"))
     return found
 

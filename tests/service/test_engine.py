@@ -87,22 +87,14 @@ async def uninterrupted(store: Store, compute: ComputeThread, loads: list[float]
     return answers
 
 
-@pytest.mark.parametrize("call", ["load", "commit", "load_replies"])
-async def test_a_refused_call_is_made_again(engines: Engines, store: FaultyStore, call: str) -> None:
-    """Whichever call fails once, its caller does not hear of it."""
+@pytest.mark.parametrize(("call", "times"), [("load", 1), ("load_replies", 1), ("commit", 2)])
+async def test_a_store_that_stays_away_answers_the_caller(
+    engines: Engines, store: FaultyStore, call: str, times: int
+) -> None:
+    """A read has waited for it by itself, a commit is tried twice; then the caller hears of it, and may send again."""
     engine = await engines.get("m")
     assert codes(await send(engine, 1.0, first=1)) == [1]
-    store.faults.refuse(call)
-    sent = 1 if call == "load_replies" else 2
-    assert codes(await send(engine, float(sent), first=sent)) == [sent]
-
-
-@pytest.mark.parametrize("call", ["load", "commit", "load_replies"])
-async def test_a_store_that_stays_away_answers_the_caller(engines: Engines, store: FaultyStore, call: str) -> None:
-    """Whichever call fails on, the caller hears of it, and the same item is taken later."""
-    engine = await engines.get("m")
-    assert codes(await send(engine, 1.0, first=1)) == [1]
-    store.faults.refuse(call, times=2)
+    store.faults.refuse(call, times=times)
     sent = 1 if call == "load_replies" else 2
     assert codes(await send(engine, float(sent), first=sent)) == ["store_unavailable"]
     assert codes(await send(engine, float(sent), first=sent)) == [sent]
@@ -180,16 +172,19 @@ async def test_a_write_that_is_cancelled_is_in_doubt(engines: Engines, store: Fa
 
 
 async def test_an_outcome_that_can_no_longer_be_told_is_told_so(engines: Engines, store: FaultyStore) -> None:
-    """Where another owner wrote more than is kept, an item without a number is not learned a second time."""
+    """Where another owner wrote more than is kept, or the stream expired, no item is learned twice for want of a number."""
     engine = await engines.get("m")
     await send(engine, *([1.0] * 20))
-    change = BeliefChange("s", 2, b"", b"a reply that is no longer kept")
-    future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-    frame = Frame(2, future)
+    frame = Frame(3, asyncio.get_running_loop().create_future())
     item = parse_item(engine.spec, {"load": 1.0}, None)
-    attempts = [Attempt(Entry("s", item, number, frame, place), change) for place, number in enumerate((None, 2))]
+    lost = b"a reply that is not kept"
+    attempts = [
+        Attempt(Entry("s", item, None, frame, 0), BeliefChange("s", 2, b"", lost)),
+        Attempt(Entry("s", item, 2, frame, 1), BeliefChange("s", 2, b"", lost)),
+        Attempt(Entry("expired", item, None, frame, 2), BeliefChange("expired", 7, b"", lost)),
+    ]
     assert await applied(attempts, store.partition("m")) == []
-    assert [attempt.entry.is_answered for attempt in attempts] == [True, False]
+    assert [attempt.entry.is_answered for attempt in attempts] == [True, False, True]
 
 
 async def test_a_full_store_answers_at_once_and_harms_nothing(
