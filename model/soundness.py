@@ -16,7 +16,7 @@ from model.belief import Beliefs
 from model.codec import DamagedRecord, Kind
 from model.experts.records import FIRST_PERIOD
 from model.items import MAX_MAGNITUDE, NO_TIME
-from model.ngrams.lookup import BEGIN
+from model.ngrams import lookup
 from model.spec import ModelSpec
 
 MAX_COUNT = 2**53 - 1
@@ -53,7 +53,7 @@ _SPECIAL: dict[str, tuple[float, float]] = {
     "interval_us": (0, MAX_TIME_US),
     "last_slots": (-1, MAX_COUNT),
     "window.slots": (-1, MAX_COUNT),
-    "ngrams.tokens": (BEGIN, MAX_COUNT),
+    "ngrams.tokens": (lookup.BEGIN, MAX_COUNT),
     "drift.fields.drifting": (0, 1),
     "probabilities": (0, _EXACT),
     "experts.fields.weights": (0, _EXACT),
@@ -125,6 +125,7 @@ def _check_slots(spec: ModelSpec, records: np.ndarray, n_known: NDArray[np.int64
     _require(records["window"]["slots"] < n_slots, "window.slots")
     if spec.has_ngrams:
         _require(records["ngrams"]["tokens"] < n_slots[:, None], "ngrams.tokens")
+        _require(np.asarray(lookup.are_shares(records["ngrams"]["weights"])), "ngrams.weights")
 
 
 def _bounds(spec: ModelSpec, path: str, dtype: np.dtype[np.generic]) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from all its streams' items, by the same rule.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from model.spec import ModelSpec
 Floats = NDArray[np.float64]
 
 EXPERTS = ("network", "counts", "blend")
+_EXACT = 1e-6  # of what was rounded
 
 
 def mix_dtype(n_categories: int) -> np.dtype[np.void]:
@@ -90,6 +92,17 @@ def _finite(lessons: np.ndarray) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(lessons["slopes"]).all((1, 2)) & np.isfinite(lessons["likelihood"]).all((1, 2)))
 
 
+def _within(lessons: np.ndarray) -> bool:
+    """Whether all numbers of lessons are such as :func:`judge` finds: of probabilities and of their logarithms."""
+    slopes, curvatures, shares = lessons["slopes"][..., :2], lessons["slopes"][..., 2:], lessons["likelihood"]
+    most = -math.log(lookup.LEAST) + _EXACT
+    return bool(
+        (np.abs(slopes) <= most).all()
+        and ((curvatures >= 0) & (curvatures <= most**2)).all()
+        and ((shares >= 0) & (shares <= 1 + _EXACT)).all()
+    )
+
+
 def read_lessons(spec: ModelSpec, payload: memoryview) -> np.ndarray | None:
     """Lessons from the bytes of a redo record; ``None`` where there are none.
 
@@ -108,7 +121,7 @@ def read_lessons(spec: ModelSpec, payload: memoryview) -> np.ndarray | None:
         or (lessons["named"][lessons["observed"] >= 0] < 0).any()
         or (lessons["kinds"] < 0).any()
         or (lessons["kinds"] >= KINDS).any()
-        or not _finite(lessons).all()
+        or not _within(lessons)
     ):
         raise codec.DamagedRecord(codec.Kind.REDO, "its lessons are out of bounds")
     return lessons
