@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.fuzz.campaign import SPEC
+from tests.fuzz.ground import SPEC
 from tests.fuzz.hosted import Hosted
 from tests.service.conftest import BASE
 
