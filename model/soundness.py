@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 
 from model import experts, features, student
 from model.belief import Beliefs
-from model.codec import DamagedRecord, Kind
+from model.codec import MAX_COUNT, DamagedRecord, Kind
 from model.experts.records import FIRST_PERIOD
 from model.items import MAX_MAGNITUDE, NO_TIME
 from model.ngrams import lookup
 from model.spec import ModelSpec
-
-MAX_COUNT = 2**53 - 1
-"""Largest sequence, version or count: scripts in the store compute with double precision."""
 
 MAX_TIME_US = 2**59
 """Largest time and interval, either way: those of all years from 1 to 9999 are within."""

@@ -24,7 +24,6 @@ KINDS = (ORDER + 1) * lookup.CLASSES
 
 _Used: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _MIN_ROWS = 1 << 6
-_MAX_COUNTED = 2**53 - 1  # values: far more than there will be, and exact with double precision
 _FILLED = 0.5  # of the rows, before their number is doubled
 _START = (0.75, 0.9, 0.1)  # discounts of single and larger counts, concentration
 _ARRAYS = ("rows", "singles", "state", "smoothing", "squares", "exponents", "curvature", "weights")
@@ -187,7 +186,7 @@ class Counts:
         if not lookup.are_shares(self.weights):
             raise _damaged("its counts.weights are not shares of 1")
         in_use, n_counted = self.state.tolist()
-        if in_use != n_used or not 0 <= n_counted <= _MAX_COUNTED:
+        if in_use != n_used or not 0 <= n_counted <= codec.MAX_COUNT:
             raise _damaged("its counts.state is not of its rows")
         if not lookup.are_rows(self.rows[self.rows.any(1)], n_used):
             raise _damaged("its counts.rows are not rows that were counted in")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.errors import ServiceError
 from tests.fuzz import campaign
 from tests.fuzz.form import LONG
 from tests.fuzz.ground import Ground
@@ -93,8 +96,9 @@ def operations(app: Hosted) -> list[str]:
 
 
 def test_the_document_names_what_every_call_has(app: Hosted) -> None:
-    """Each answer has the request's id, each error the error's object, and a wait where one may be asked for."""
+    """Each answer has the request's id, each error its object and codes, and a wait where one may be asked for."""
     document: dict[str, Any] = app.app.openapi()
+    codes: set[str] = set()
     for item in document["paths"].values():
         for operation in item.values():
             for status, response in operation["responses"].items():
@@ -103,6 +107,16 @@ def test_the_document_names_what_every_call_has(app: Hosted) -> None:
                 if status >= "400":
                     schema = response["content"]["application/json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/ErrorReply"}
+                    codes |= set(re.findall("`([a-z_]+)`", response["description"]))
+    missing = {error.code for error in errors_of(ServiceError)} - codes
+    assert missing == {"head_too_large", "method_not_allowed", "not_found", "unauthorized"}, "these are of no call"
+
+
+def errors_of(base: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    """An error's class and all below it."""
+    yield base
+    for error in base.__subclasses__():
+        yield from errors_of(error)
 
 
 @pytest.mark.skipif(LONG is None, reason="the long form: make fuzz")
