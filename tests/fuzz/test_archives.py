@@ -21,7 +21,7 @@ from tests.fuzz.ground import MODEL, SPEC, STATES, STREAMS
 from tests.fuzz.hosted import ANSWER_S
 from tests.integration.test_process import Service, serving
 
-FILES = 60 if LONG is None else 20 * LONG
+FILES = 50 if LONG is None else 20 * LONG
 N_ITEMS = 20
 WITNESS = "witness"
 
