@@ -15,6 +15,10 @@ from typing import Any, TypeGuard
 import numpy as np
 
 FORMAT = 2
+
+MAX_COUNT = 2**53 - 1
+"""Largest sequence, version or count that is believed: scripts in the store compute with double precision."""
+
 _MAGIC = b"SA"
 _HEADER = struct.Struct("<2sBBI")
 _CHECKED = 4  # bytes of the header that the checksum covers as well

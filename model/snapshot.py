@@ -44,7 +44,9 @@ def decode(spec: ModelSpec, layout: ParameterLayout, encoded: bytes) -> tuple[We
     counts = Counts.decode(spec, meta.get("counts"), payload[n_bytes:]) if spec.has_ngrams else None
     rows = torch.from_numpy(np.frombuffer(payload[:n_bytes], np.float32).copy()).view(3, -1)
     flat, first, second = (row.clone() for row in rows)  # each in memory of its own, as after an update
-    if not (torch.isfinite(rows).all() and (second >= 0).all()):
-        raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its weights are out of bounds")
+    if not torch.isfinite(rows).all():
+        raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its weights are not finite")
+    if not (second >= 0).all():
+        raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its optimiser.second is negative: it is a mean of squares")
     weights = Weights(Parameters(layout, flat), first, second, n_updates)
     return weights, vocabulary.grown(values), counts, version

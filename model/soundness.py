@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 
 from model import experts, features, student
 from model.belief import Beliefs
-from model.codec import DamagedRecord, Kind
+from model.codec import MAX_COUNT, DamagedRecord, Kind
 from model.experts.records import FIRST_PERIOD
 from model.items import MAX_MAGNITUDE, NO_TIME
-from model.ngrams.lookup import BEGIN
+from model.ngrams import lookup
 from model.spec import ModelSpec
-
-MAX_COUNT = 2**53 - 1
-"""Largest sequence, version or count: scripts in the store compute with double precision."""
 
 MAX_TIME_US = 2**59
 """Largest time and interval, either way: those of all years from 1 to 9999 are within."""
@@ -53,7 +50,7 @@ _SPECIAL: dict[str, tuple[float, float]] = {
     "interval_us": (0, MAX_TIME_US),
     "last_slots": (-1, MAX_COUNT),
     "window.slots": (-1, MAX_COUNT),
-    "ngrams.tokens": (BEGIN, MAX_COUNT),
+    "ngrams.tokens": (lookup.BEGIN, MAX_COUNT),
     "drift.fields.drifting": (0, 1),
     "probabilities": (0, _EXACT),
     "experts.fields.weights": (0, _EXACT),
@@ -125,6 +122,7 @@ def _check_slots(spec: ModelSpec, records: np.ndarray, n_known: NDArray[np.int64
     _require(records["window"]["slots"] < n_slots, "window.slots")
     if spec.has_ngrams:
         _require(records["ngrams"]["tokens"] < n_slots[:, None], "ngrams.tokens")
+        _require(np.asarray(lookup.are_shares(records["ngrams"]["weights"])), "ngrams.weights")
 
 
 def _bounds(spec: ModelSpec, path: str, dtype: np.dtype[np.generic]) -> tuple[float, float]:

@@ -19,6 +19,7 @@ MAX_LAYERS = 4
 MAX_WINDOW = 64
 MAX_VALUES = 65_536
 MAX_QUANTILES = 32
+MAX_STREAMS = 2**63 - 1
 MAX_TTL_S = 10 * 365 * 86_400
 MAX_NAME_LENGTH = 64
 MAX_VALUE_LENGTH = 256
@@ -168,8 +169,8 @@ class ModelSpec:
             raise ValueError(f"quantiles: 1 to {MAX_QUANTILES} levels between 0 and 1")
         if list(self.quantiles) != sorted(set(self.quantiles)):
             raise ValueError("quantiles: rising, each once")
-        if self.max_streams is not None and self.max_streams < 1:
-            raise ValueError("max_streams: at least 1")
+        if self.max_streams is not None and not 1 <= self.max_streams <= MAX_STREAMS:
+            raise ValueError("max_streams: 1 to 2**63 - 1")
         if self.ttl_s is not None and not 1 <= self.ttl_s <= MAX_TTL_S:
             raise ValueError(f"ttl_s: 1 second to ten years ({MAX_TTL_S} seconds)")
 

@@ -151,7 +151,7 @@ _Quantiles = Annotated[
     list[_Level],
     Field(max_length=model_spec.MAX_QUANTILES, json_schema_extra={"minItems": 1, "uniqueItems": True}),
 ]
-_Count = Annotated[int, Field(json_schema_extra={"minimum": 1})]
+_Count = Annotated[int, Field(json_schema_extra=_within(1, model_spec.MAX_STREAMS))]
 _Lifetime = Annotated[float, Field(json_schema_extra=_within(1, model_spec.MAX_TTL_S))]
 
 

@@ -102,7 +102,7 @@ class Counts:
             singles=np.zeros(shape.n_slots, np.uint32),
             state=np.zeros(2, np.int64),
             smoothing=smoothing,
-            squares=np.full(smoothing.shape, 1e-2),
+            squares=np.full(smoothing.shape, learning.START_SQUARES),
             exponents=np.tile(_START_EXPONENTS, (n, KINDS, 1)),
             curvature=np.zeros((n, KINDS, 2)),
             weights=np.tile(learning.START, (n, 1)),
@@ -148,32 +148,48 @@ class Counts:
         """
         counts = cls.fresh(spec)
         others = counts._arrays()
-        try:
-            n_rows, n_used = int(meta["n_rows"]), int(meta["n_used"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise codec.DamagedRecord(codec.Kind.WEIGHTS, "it has no counts") from error
-        if not (_MIN_ROWS <= n_rows <= MAX_ROWS and n_rows & (n_rows - 1) == 0 and 0 <= n_used <= n_rows):
-            raise codec.DamagedRecord(codec.Kind.WEIGHTS, f"a table of {n_used} in {n_rows} rows")
+        n_rows, n_used = (meta.get(name) for name in ("n_rows", "n_used")) if isinstance(meta, dict) else (None, None)
+        if not (codec.is_count(n_rows) and codec.is_count(n_used)):
+            raise _damaged("it has no counts")
+        if not (_MIN_ROWS <= n_rows <= MAX_ROWS and n_rows & (n_rows - 1) == 0 and n_used <= n_rows):
+            raise _damaged(f"a table of {n_used} in {n_rows} rows")
         if len(payload) != sum(array.nbytes for array in others) + n_used * 4 * (1 + lookup.ROW):
-            raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its counts are not of the model's layout")
+            raise _damaged("its counts are not of the model's layout")
         at = 0
         for array in others:
             array[...] = np.frombuffer(payload, array.dtype, array.size, at).reshape(array.shape)
             at += array.nbytes
         places = np.frombuffer(payload, np.uint32, n_used, at)
         if n_used and (int(places[-1]) >= n_rows or (np.diff(places.astype(np.int64)) <= 0).any()):
-            raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its rows are out of place")
-        if not all(np.isfinite(array).all() for array in others):
-            raise codec.DamagedRecord(codec.Kind.WEIGHTS, "it is not finite")
+            raise _damaged("its rows are out of place")
         counts.rows = np.zeros((n_rows, lookup.ROW), np.uint32)
         counts.rows[places] = np.frombuffer(payload, np.uint32, n_used * lookup.ROW, at + places.nbytes).reshape(
             -1, lookup.ROW
         )
+        counts._check(n_used)
         return counts
 
     def _arrays(self) -> list[np.ndarray]:
         """All but the rows."""
         return [getattr(self, name) for name in _ARRAYS[1:]]
+
+    def _check(self, n_used: int) -> None:
+        """Return if kernels can count and predict with what was read: nothing divides by 0, every share is one.
+
+        Raises:
+            DamagedRecord: If a part is not as learning leaves it; names it.
+        """
+        for name, (least, most) in learning.BOUNDS.items():
+            array = getattr(self, name)
+            if not ((array >= least) & (array <= most)).all():
+                raise _damaged(f"its counts.{name} is out of its bounds")
+        if not lookup.are_shares(self.weights):
+            raise _damaged("its counts.weights are not shares of 1")
+        in_use, n_counted = self.state.tolist()
+        if in_use != n_used or not 0 <= n_counted <= codec.MAX_COUNT:
+            raise _damaged("its counts.state is not of its rows")
+        if not lookup.are_rows(self.rows[self.rows.any(1)], n_used):
+            raise _damaged("its counts.rows are not rows that were counted in")
 
     def _make_room(self, n_more: int) -> None:
         """Double the table until so many more rows fit, or it may not grow further."""
@@ -184,6 +200,10 @@ class Counts:
             larger = np.zeros((n_rows, lookup.ROW), np.uint32)
             learning.move(self.rows, larger)
             self.rows, self.state[0] = larger, np.count_nonzero(larger[:, 0])
+
+
+def _damaged(why: str) -> codec.DamagedRecord:
+    return codec.DamagedRecord(codec.Kind.WEIGHTS, why)
 
 
 def _logit(share: float) -> float:

@@ -43,6 +43,18 @@ _START_CURVATURE, _KEEP = (
     0.999,
 )  # of the blend's exponents: summed curvature at first, and what an item keeps of it
 _MAX_EXPONENT = 2.0
+_MAX_SUM = 1e60  # of squares and curvature; far beyond what items can come to, and far from overflow
+
+START_SQUARES = 1e-2
+"""What the sums of squared gradients begin at; they are divided by, and only grow."""
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "smoothing": (-_BOUND, _BOUND),
+    "squares": (START_SQUARES, _MAX_SUM),
+    "exponents": (0.0, _MAX_EXPONENT),
+    "curvature": (0.0, _MAX_SUM),
+}
+"""Least and most that learning leaves in the parts of :class:`model.ngrams.counts.Counts`."""
 
 
 @part

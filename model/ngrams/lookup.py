@@ -36,6 +36,25 @@ _COUNT_BITS = 15
 _COUNT = (1 << _COUNT_BITS) - 1
 _FIRST_DISCOUNT = 0.75  # of the counts without context
 
+_EXACT = 1e-6  # of sums of shares that were rounded
+
+
+def are_shares(weights: np.ndarray) -> bool:
+    """Whether weights (…, E) that came from outside are each a share of 1."""
+    return bool((weights >= 0).all() and (np.abs(weights.sum(-1) - 1) <= _EXACT).all())
+
+
+def are_rows(rows: np.ndarray, n_used: int) -> bool:
+    """Whether rows (U, 8) that came from outside are ``n_used`` of those that counting leaves.
+
+    A count of 0 would take a discount from nothing, and so lead to a negative probability; a larger one than there may
+    be would be carried over into its slot.
+    """
+    pairs = rows[:, ROW - N_PAIRS :]
+    counts = pairs & _COUNT
+    counted = (counts >= 1) & (counts <= MAX_COUNT)
+    return bool(len(rows) == n_used and (rows[:, 0] & 1).all() and (counted | (pairs == 0)).all())
+
 
 @part
 def _mixed(x: np.uint64) -> np.uint64:

@@ -9,6 +9,7 @@ from all its streams' items, by the same rule.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from model.spec import ModelSpec
 Floats = NDArray[np.float64]
 
 EXPERTS = ("network", "counts", "blend")
+_EXACT = 1e-6  # of what was rounded
 
 
 def mix_dtype(n_categories: int) -> np.dtype[np.void]:
@@ -80,14 +82,20 @@ class Opinion(NamedTuple):
 
 
 def worth_learning(lessons: np.ndarray) -> np.ndarray | None:
-    """The finite lessons of streams that observed anything; ``None`` where there are none."""
-    kept = lessons[(lessons["observed"] >= 0).any(1) & _finite(lessons)]
+    """The lessons of streams that observed anything, those that could be read back; ``None`` where there are none."""
+    kept = lessons[(lessons["observed"] >= 0).any(1) & _within(lessons)]
     return kept if len(kept) else None
 
 
-def _finite(lessons: np.ndarray) -> NDArray[np.bool_]:
-    """Whether all numbers of each lesson are finite, (B,)."""
-    return np.asarray(np.isfinite(lessons["slopes"]).all((1, 2)) & np.isfinite(lessons["likelihood"]).all((1, 2)))
+def _within(lessons: np.ndarray) -> NDArray[np.bool_]:
+    """Whether the numbers of each lesson are finite, and of probabilities and their logarithms, (B,)."""
+    slopes, curvatures, shares = lessons["slopes"][..., :2], lessons["slopes"][..., 2:], lessons["likelihood"]
+    most = -math.log(lookup.LEAST) + _EXACT
+    return np.asarray(
+        (np.abs(slopes) <= most).all((1, 2))
+        & ((curvatures >= 0) & (curvatures <= most**2)).all((1, 2))
+        & ((shares >= 0) & (shares <= 1 + _EXACT)).all((1, 2))
+    )
 
 
 def read_lessons(spec: ModelSpec, payload: memoryview) -> np.ndarray | None:
@@ -108,7 +116,7 @@ def read_lessons(spec: ModelSpec, payload: memoryview) -> np.ndarray | None:
         or (lessons["named"][lessons["observed"] >= 0] < 0).any()
         or (lessons["kinds"] < 0).any()
         or (lessons["kinds"] >= KINDS).any()
-        or not _finite(lessons).all()
+        or not _within(lessons).all()
     ):
         raise codec.DamagedRecord(codec.Kind.REDO, "its lessons are out of bounds")
     return lessons

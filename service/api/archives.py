@@ -10,8 +10,27 @@ from fastapi import APIRouter, Query, Request, Response
 from model.spec import check_model_name
 from service import archives, documents
 from service.api.models import describe
-from service.api.routes import Engines, JsonRoute, ModelName, Settings, StreamPath, error_docs, json_response
-from service.errors import InvalidRequest
+from service.api.routes import (
+    BODY,
+    ENGINE,
+    STORE,
+    Engines,
+    JsonRoute,
+    ModelName,
+    Settings,
+    StreamPath,
+    error_docs,
+    json_response,
+)
+from service.errors import (
+    ArchiveTooLarge,
+    Draining,
+    InvalidArchive,
+    InvalidRequest,
+    ModelExists,
+    StreamExists,
+    UnknownStream,
+)
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/models/{model}", tags=["archives"])
 
@@ -22,7 +41,11 @@ _AS_BODY = {"requestBody": {"required": True, **_FILE}}
 _AS_ANSWER: dict[int | str, dict[str, Any]] = {200: {"description": "A safetensors file.", **_FILE}}
 
 
-@router.get("/archive", response_class=Response, responses={**_AS_ANSWER, **error_docs(404, 422, 503)})
+@router.get(
+    "/archive",
+    response_class=Response,
+    responses={**_AS_ANSWER, **error_docs(*ENGINE, ArchiveTooLarge, InvalidRequest)},
+)
 async def export_model(
     model: ModelName,
     engines: Engines,
@@ -46,7 +69,7 @@ async def export_model(
     "/archive",
     response_model=documents.ModelInfo,
     status_code=201,
-    responses=error_docs(409, 413, 422, 503),
+    responses=error_docs(*BODY, ModelExists, InvalidArchive, InvalidRequest, Draining, *STORE),
     openapi_extra=_AS_BODY,
 )
 async def import_model(model: ModelName, engines: Engines, request: Request) -> Response:
@@ -62,7 +85,11 @@ async def import_model(model: ModelName, engines: Engines, request: Request) -> 
     return json_response(await describe(name, record, engines), 201)
 
 
-@router.get("/streams/{stream}/archive", response_class=Response, responses={**_AS_ANSWER, **error_docs(404, 422, 503)})
+@router.get(
+    "/streams/{stream}/archive",
+    response_class=Response,
+    responses={**_AS_ANSWER, **error_docs(*ENGINE, UnknownStream, InvalidRequest)},
+)
 async def export_stream(model: ModelName, stream: StreamPath, engines: Engines) -> Response:
     """Export a stream as a safetensors file: its belief, its sequence, and the spec of its model."""
     async with engines.use(model) as engine:
@@ -73,7 +100,7 @@ async def export_stream(model: ModelName, stream: StreamPath, engines: Engines) 
     "/streams/{stream}/archive",
     response_model=documents.StreamSummary,
     status_code=201,
-    responses=error_docs(404, 409, 413, 422, 429, 503),
+    responses=error_docs(*BODY, *ENGINE, StreamExists, InvalidArchive, InvalidRequest),
     openapi_extra=_AS_BODY,
 )
 async def import_stream(model: ModelName, stream: StreamPath, engines: Engines, request: Request) -> Response:

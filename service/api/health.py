@@ -7,8 +7,8 @@ from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service import documents
-from service.api.routes import Engines, error_docs, json_response
-from service.errors import Draining
+from service.api.routes import ANY, Engines, error_docs, json_response
+from service.errors import Draining, StoreUnavailable
 
 router = APIRouter(tags=["service"])
 
@@ -21,7 +21,7 @@ async def alive() -> Response:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", response_model=documents.Health, responses=error_docs(503))
+@router.get("/readyz", response_model=documents.Health, responses=error_docs(StoreUnavailable, Draining))
 async def ready(engines: Engines, request: Request) -> Response:
     """Answer 200 while items should be sent: the store answers, and the service is not about to shut down."""
     if engines.leaving:
@@ -30,7 +30,7 @@ async def ready(engines: Engines, request: Request) -> Response:
     return json_response({"status": "ready"})
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **error_docs(*ANY)})
 async def metrics(request: Request) -> Response:
     """All instruments, in the Prometheus text format."""
     return Response(request.app.state.metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Response
 
 from model.spec import ModelSpec, check_model_name
 from service import documents
-from service.api.routes import Engines, ModelName, SpecRoute, error_docs, json_response
-from service.errors import InvalidSpec
+from service.api.routes import BODY, ENGINE, STORE, Engines, ModelName, SpecRoute, error_docs, json_response
+from service.errors import Draining, InvalidRequest, InvalidSpec, ModelExists, UnknownModel
 from service.model_record import ModelRecord
 from service.schemas import ModelPatchIn, ModelSpecIn
 from service.views import iso_time
@@ -23,7 +23,7 @@ router = APIRouter(route_class=SpecRoute, prefix="/v1/models", tags=["models"])
     status_code=201,
     responses={
         200: {"model": documents.ModelInfo, "description": "It was there already, with the same spec."},
-        **error_docs(408, 409, 413, 422, 503),
+        **error_docs(*BODY, ModelExists, InvalidSpec, InvalidRequest, Draining, *STORE),
     },
 )
 async def create_model(model: ModelName, body: ModelSpecIn, engines: Engines) -> Response:
@@ -36,20 +36,24 @@ async def create_model(model: ModelName, body: ModelSpecIn, engines: Engines) ->
     return json_response(await describe(name, record, engines), 201 if created else 200)
 
 
-@router.get("", response_model=documents.Models, responses=error_docs(422, 503))
+@router.get("", response_model=documents.Models, responses=error_docs(*STORE))
 async def list_models(engines: Engines) -> Response:
     """List all models, in the order of their names."""
     records = await engines.records()
     return json_response({"models": [await describe(name, record, engines) for name, record in records.items()]})
 
 
-@router.get("/{model}", response_model=documents.ModelInfo, responses=error_docs(404, 422, 503))
+@router.get("/{model}", response_model=documents.ModelInfo, responses=error_docs(UnknownModel, InvalidSpec, *STORE))
 async def read_model(model: ModelName, engines: Engines) -> Response:
     """Read a model's spec and where it stands."""
     return json_response(await describe(model, await engines.record(model), engines))
 
 
-@router.patch("/{model}", response_model=documents.ModelInfo, responses=error_docs(404, 408, 413, 422, 503))
+@router.patch(
+    "/{model}",
+    response_model=documents.ModelInfo,
+    responses=error_docs(*BODY, *ENGINE, InvalidSpec, InvalidRequest),
+)
 async def change_model(model: ModelName, body: ModelPatchIn, engines: Engines) -> Response:
     """Change what may change while a model runs; takes effect from the next item."""
 
@@ -62,7 +66,7 @@ async def change_model(model: ModelName, body: ModelPatchIn, engines: Engines) -
     return json_response(await describe(model, await engines.change(model, change), engines))
 
 
-@router.delete("/{model}", status_code=204, responses=error_docs(404, 422, 503))
+@router.delete("/{model}", status_code=204, responses=error_docs(UnknownModel, InvalidSpec, *STORE))
 async def delete_model(model: ModelName, engines: Engines) -> Response:
     """Delete a model with all its streams."""
     await engines.delete(model)

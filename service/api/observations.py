@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from service.api import routes
 from service.api.routes import (
+    BODY,
+    ENGINE,
     Engines,
     ModelName,
     ObservationRoute,
@@ -20,14 +22,16 @@ from service.api.routes import (
 )
 from service.batcher import Observation
 from service.documents import Reply, Results
-from service.errors import InvalidItem, ServiceError
+from service.errors import InvalidItem, InvalidRequest, SequenceGap, SequenceStale, ServiceError
 from service.schemas import ObservationIn, ObservationsIn, StreamObservationIn
 
 router = APIRouter(route_class=ObservationRoute, prefix="/v1/models/{model}", tags=["observations"])
 
 
 @router.post(
-    "/streams/{stream}/observations", response_model=Reply, responses=error_docs(404, 408, 409, 413, 422, 429, 503)
+    "/streams/{stream}/observations",
+    response_model=Reply,
+    responses=error_docs(*BODY, *ENGINE, SequenceGap, SequenceStale, InvalidItem, InvalidRequest),
 )
 async def observe(
     model: ModelName, stream: StreamPath, body: ObservationIn, engines: Engines, experts: WithExperts = False
@@ -45,7 +49,7 @@ async def observe(
     return routes.json_bytes(answer)
 
 
-@router.post("/observations", response_model=Results, responses=error_docs(404, 408, 413, 422, 429, 503))
+@router.post("/observations", response_model=Results, responses=error_docs(*BODY, *ENGINE, InvalidItem, InvalidRequest))
 async def observe_many(
     model: ModelName,
     body: ObservationsIn,

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.api.routes import error_docs
+from service.errors import Unauthorized
 from service.settings import Settings
 
 _REQUEST_ID = {
@@ -53,7 +54,7 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 def _ask_for_key(operation: dict[str, Any]) -> None:
     operation["security"] = [{_SCHEME: []}]
-    documented = error_docs(401)[401]
+    documented = error_docs(Unauthorized)[401]
     operation["responses"]["401"] = {
         "description": documented["description"],
         "headers": {"WWW-Authenticate": _CHALLENGE},

@@ -13,7 +13,23 @@ from fastapi.routing import APIRoute
 from model.spec import NAME_PATTERN
 from service.documents import ErrorReply
 from service.engines import Engines as EnginesType
-from service.errors import InvalidItem, InvalidRequest, InvalidSpec, ServiceError, brief
+from service.errors import (
+    BodyTooLarge,
+    Draining,
+    InvalidItem,
+    InvalidRequest,
+    InvalidSpec,
+    Overloaded,
+    RequestTimeout,
+    SequenceGap,
+    SequenceStale,
+    ServiceError,
+    StoreUnavailable,
+    UnknownModel,
+    UnreadableFormat,
+    WeightsLost,
+    brief,
+)
 from service.json_body import Unreadable, read_json
 from service.schemas import StreamId
 from service.settings import Settings as SettingsType
@@ -110,13 +126,29 @@ def json_bytes(content: bytes, status: int = 200) -> Response:
     return Response(content, status, media_type="application/json")
 
 
-def error_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors of a route, for its documentation."""
+def error_docs(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for its documentation: by status, with the codes that it may come with."""
+    codes: dict[int, list[str]] = {}
+    for error in errors:
+        codes.setdefault(error.status, []).append(f"`{error.code}`{_WITH.get(error, '')}")
     return {
-        status: {"model": ErrorReply, "description": _ERRORS[status]}
+        status: {"model": ErrorReply, "description": ", ".join(dict.fromkeys(named)) + _ADDED[status]}
         | ({"headers": {"Retry-After": _RETRY_AFTER}} if status in {429, 503} else {})
-        for status in statuses
+        for status, named in sorted(codes.items())
     }
+
+
+BODY = (RequestTimeout, BodyTooLarge)
+"""What a call with a body may be answered with."""
+
+ANY = (Overloaded, ServiceError)
+"""What every call may be answered with, but for the health checks."""
+
+STORE = (StoreUnavailable, *ANY)
+"""What a call that needs the store may be answered with."""
+
+ENGINE = (UnknownModel, WeightsLost, UnreadableFormat, Draining, *STORE)
+"""What a call that needs a model in memory may be answered with."""
 
 
 _RETRY_AFTER = {
@@ -126,17 +158,22 @@ _RETRY_AFTER = {
 }
 
 
-_ERRORS = {
-    401: "`unauthorized`: no valid API key was sent",
-    404: "`unknown_model`, `unknown_stream`, `unknown_snapshot`",
-    408: "`request_timeout`; nothing was changed, and the connection is closed",
-    409: "`model_exists`, `stream_exists`, `sequence_gap` (with `expected` and `received`), `sequence_stale`",
-    413: "`body_too_large`",
-    422: "`invalid_item`, `invalid_spec`, `invalid_archive`, `archive_too_large`, `invalid_request`; nothing was "
-    "changed",
-    429: "`overloaded`, with `Retry-After`; nothing was taken",
-    503: "`store_unavailable`, `draining`, with `Retry-After`; after `store_unavailable` the same item with its "
-    "`sequence` may be sent again",
+_WITH: dict[type[ServiceError], str] = {
+    SequenceGap: " (with `expected` and `received`)",
+    SequenceStale: " (with `expected` and `received`)",
+}
+_ADDED: dict[int, str] = {
+    401: ": no valid API key was sent",
+    404: "",
+    408: "; nothing was changed, and the connection is closed",
+    409: "; nothing was changed",
+    413: "; nothing was changed",
+    422: "; nothing was changed",
+    429: ", with `Retry-After`; nothing was taken",
+    500: ": what was stored is damaged or of another version, or something broke; the message says which, and the "
+    "service's log more under the `request_id`",
+    503: ", with `Retry-After`; after `store_unavailable` it may have been done nevertheless, and the same item with "
+    "its `sequence` may be sent again",
 }
 
 

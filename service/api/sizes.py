@@ -5,14 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from service import documents
-from service.api.routes import Engines, SpecRoute, error_docs, json_response
-from service.errors import InvalidSpec
+from service.api.routes import ANY, BODY, Engines, SpecRoute, error_docs, json_response
+from service.errors import InvalidRequest, InvalidSpec
 from service.schemas import SizeIn
 
 router = APIRouter(route_class=SpecRoute, prefix="/v1/size", tags=["models"])
 
 
-@router.post("", response_model=documents.Size, responses=error_docs(408, 413, 422, 429))
+@router.post("", response_model=documents.Size, responses=error_docs(*BODY, *ANY, InvalidSpec, InvalidRequest))
 async def size(body: SizeIn, engines: Engines) -> Response:
     """Tell what streams of a spec take in the store, and a model of it in the service; creates nothing."""
     try:

@@ -6,6 +6,8 @@ from fastapi import APIRouter, Response
 
 from service import documents, stream_copies
 from service.api.routes import (
+    BODY,
+    ENGINE,
     Engines,
     JsonRoute,
     ModelName,
@@ -15,6 +17,7 @@ from service.api.routes import (
     error_docs,
     json_response,
 )
+from service.errors import InvalidRequest, StreamExists, UnknownSnapshot, UnknownStream
 from service.schemas import ForkIn, SnapshotIn
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/models/{model}/streams/{stream}", tags=["streams"])
@@ -24,7 +27,7 @@ router = APIRouter(route_class=JsonRoute, prefix="/v1/models/{model}/streams/{st
     "/fork",
     response_model=documents.StreamSummary,
     status_code=201,
-    responses=error_docs(404, 409, 413, 422, 429, 503),
+    responses=error_docs(*BODY, *ENGINE, UnknownStream, StreamExists, InvalidRequest),
 )
 async def fork_stream(model: ModelName, stream: StreamPath, body: ForkIn, engines: Engines) -> Response:
     """Create a stream that goes on from where this one is; from then on each learns its own items.
@@ -40,7 +43,7 @@ async def fork_stream(model: ModelName, stream: StreamPath, body: ForkIn, engine
     "/snapshots",
     response_model=documents.StreamSnapshotInfo,
     status_code=201,
-    responses=error_docs(404, 413, 422, 429, 503),
+    responses=error_docs(*BODY, *ENGINE, UnknownStream, InvalidRequest),
 )
 async def keep_snapshot(
     model: ModelName, stream: StreamPath, engines: Engines, settings: Settings, body: SnapshotIn | None = None
@@ -51,7 +54,11 @@ async def keep_snapshot(
         return json_response(await stream_copies.keep_snapshot(engine, stream, name, most=settings.max_snapshots), 201)
 
 
-@router.get("/snapshots", response_model=documents.StreamSnapshots, responses=error_docs(404, 422, 503))
+@router.get(
+    "/snapshots",
+    response_model=documents.StreamSnapshots,
+    responses=error_docs(*ENGINE, UnknownStream, InvalidRequest),
+)
 async def list_snapshots(model: ModelName, stream: StreamPath, engines: Engines) -> Response:
     """List the stream's snapshots, the newest first."""
     async with engines.use(model) as engine:
@@ -59,7 +66,9 @@ async def list_snapshots(model: ModelName, stream: StreamPath, engines: Engines)
 
 
 @router.post(
-    "/snapshots/{snapshot}/restore", response_model=documents.StreamSummary, responses=error_docs(404, 422, 503)
+    "/snapshots/{snapshot}/restore",
+    response_model=documents.StreamSummary,
+    responses=error_docs(*ENGINE, UnknownStream, UnknownSnapshot, InvalidRequest),
 )
 async def restore_snapshot(model: ModelName, stream: StreamPath, snapshot: SnapshotId, engines: Engines) -> Response:
     """Take the stream back to a snapshot: what it believed, and its sequence.
@@ -71,7 +80,11 @@ async def restore_snapshot(model: ModelName, stream: StreamPath, snapshot: Snaps
         return json_response(await stream_copies.restore_snapshot(engine, stream, snapshot))
 
 
-@router.delete("/snapshots/{snapshot}", status_code=204, responses=error_docs(404, 422, 503))
+@router.delete(
+    "/snapshots/{snapshot}",
+    status_code=204,
+    responses=error_docs(*ENGINE, UnknownStream, UnknownSnapshot, InvalidRequest),
+)
 async def drop_snapshot(model: ModelName, stream: StreamPath, snapshot: SnapshotId, engines: Engines) -> Response:
     """Delete a snapshot; the stream stays as it is."""
     async with engines.use(model) as engine:

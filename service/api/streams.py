@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from service import documents, views
 from service.api.routes import (
+    ENGINE,
     Engines,
     JsonRoute,
     ModelName,
@@ -17,14 +18,14 @@ from service.api.routes import (
     error_docs,
     json_response,
 )
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, UnknownStream
 
 MAX_PAGE = 1000
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/models/{model}/streams", tags=["streams"])
 
 
-@router.get("", response_model=documents.Streams, responses=error_docs(404, 422, 429, 503))
+@router.get("", response_model=documents.Streams, responses=error_docs(*ENGINE, InvalidRequest))
 async def list_streams(
     model: ModelName,
     engines: Engines,
@@ -37,14 +38,16 @@ async def list_streams(
         return json_response({"streams": page, "cursor": following})
 
 
-@router.get("/{stream}", response_model=documents.StreamSummary, responses=error_docs(404, 422, 429, 503))
+@router.get(
+    "/{stream}", response_model=documents.StreamSummary, responses=error_docs(*ENGINE, UnknownStream, InvalidRequest)
+)
 async def read_stream(model: ModelName, stream: StreamPath, engines: Engines) -> Response:
     """Read where a stream stands and how well it is predicted."""
     async with engines.use(model) as engine:
         return json_response(await engine.reader.read(stream, views.summary))
 
 
-@router.delete("/{stream}", status_code=204, responses=error_docs(404, 422, 429, 503))
+@router.delete("/{stream}", status_code=204, responses=error_docs(*ENGINE, UnknownStream, InvalidRequest))
 async def delete_stream(model: ModelName, stream: StreamPath, engines: Engines) -> Response:
     """Delete a stream with all it carries; its next item starts it anew."""
     async with engines.use(model) as engine:
@@ -52,7 +55,11 @@ async def delete_stream(model: ModelName, stream: StreamPath, engines: Engines) 
         return Response(status_code=204)
 
 
-@router.get("/{stream}/prediction", response_model=documents.Forecasts, responses=error_docs(404, 422, 429, 503))
+@router.get(
+    "/{stream}/prediction",
+    response_model=documents.Forecasts,
+    responses=error_docs(*ENGINE, UnknownStream, InvalidRequest),
+)
 async def predict(
     model: ModelName,
     stream: StreamPath,
@@ -71,7 +78,11 @@ async def predict(
         return json_response(await engine.reader.read(stream, views.forecast_of(horizon, with_experts=experts)))
 
 
-@router.get("/{stream}/belief", response_model=documents.BeliefView, responses=error_docs(404, 422, 429, 503))
+@router.get(
+    "/{stream}/belief",
+    response_model=documents.BeliefView,
+    responses=error_docs(*ENGINE, UnknownStream, InvalidRequest),
+)
 async def read_belief(model: ModelName, stream: StreamPath, engines: Engines) -> Response:
     """Inspect a belief: its state and gates, and the item decoded from it before and after the last correction."""
     async with engines.use(model) as engine:

@@ -10,7 +10,6 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,33 +22,23 @@ from schemathesis.engine.events import EngineFinished, FatalError, NonFatalError
 from schemathesis.generation.case import Case
 from schemathesis.hooks import HookContext
 from schemathesis.openapi.loaders import from_asgi, from_url
-from schemathesis.schemas import BaseSchema
+from schemathesis.schemas import APIOperation, BaseSchema
 
 from model.spec import NAME_PATTERN
+from service.schemas import check_stream_name
+from tests.fuzz.ground import FIELDS, MODEL, STATES, STREAMS, Ground
 from tests.fuzz.hosted import ANSWER_S, Hosted
 
 SEED = 20_260_101
-MODEL = "m"
-"""Is made again whenever it was deleted."""
-
-MODELS = (MODEL, "n")
-STREAMS = ("s", "t", "Ж 7")
-STATES = ("idle", "busy")
-FIELDS = ("load", "state", "activity")
-SPEC = {
-    "fields": [
-        {"name": "load"},
-        {"name": "state", "kind": "category", "values": [*STATES]},
-        {"name": "activity", "kind": "category", "capacity": 3},
-    ],
-    "hidden": 4,
-    "window": 2,
-}
+MODELS = (MODEL, MODEL, MODEL, "n")
 MAX_UNITS = 6
 MAX_LAYERS = 2
 
 UNAVAILABLE = frozenset({"store_unavailable", "draining"})
 """The only codes that a status over 499 may come with."""
+
+OF_PATHS = frozenset({"not_found", "method_not_allowed"})
+"""Codes that are no call's own: the path that came was not the one that was meant."""
 
 
 @dataclass
@@ -87,10 +76,16 @@ def config(examples: int, *, seed: int = SEED, **project: Any) -> SchemathesisCo
                 "ensure_resource_availability": {"enabled": False},
             },
             "operations": [
-                {  # a bad observation among many gets its error in its place, under 200
-                    "include-path": "/v1/models/{model}/observations",
-                    "checks": {"negative_data_rejection": {"enabled": False}},
-                },
+                # A bad observation among many gets its error in its place, under 200; files are put in whatever was
+                # generated.
+                *(
+                    {"include-path": path, "checks": {"negative_data_rejection": {"enabled": False}}}
+                    for path in (
+                        "/v1/models/{model}/observations",
+                        "/v1/models/{model}/archive",
+                        "/v1/models/{model}/streams/{stream}/archive",
+                    )
+                ),
             ],
             **project,
         }
@@ -107,22 +102,32 @@ def over_sockets(url: str, config: SchemathesisConfig) -> BaseSchema:
     return from_url(f"{url}/openapi.json", config=config)
 
 
-def run(schema: BaseSchema, make_model: Callable[[], None]) -> Outcome:
+def run(schema: BaseSchema, ground: Ground) -> Outcome:
     """Send all that is generated from a document.
 
     Args:
         schema: The document.
-        make_model: Makes :data:`MODEL` of :data:`SPEC` where it is not there.
+        ground: What requests are steered to; it is made good where a request took from it.
     """
 
     def after_call(_context: HookContext, case: Case, response: Response) -> None:
-        if case.method == "DELETE" and response.status_code == 204 and case.operation.path == "/v1/models/{model}":
-            make_model()
+        taken = case.method == "DELETE" and response.status_code == 204
+        if taken or (case.method == "PATCH" and response.status_code == 200):
+            ground.prepare()
+
+    def map_path_parameters(context: HookContext, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if path_parameters is None else steered(context.operation, path_parameters, ground)
+
+    def map_body(context: HookContext, body: Any) -> Any:
+        if context.operation.path.endswith("/archive") and context.operation.method == "put":
+            named = zlib.crc32(repr(body).encode())
+            return body if named % 4 == 0 else ground.file(of_stream="{stream}" in context.operation.path)
+        return with_fields_of_models(body)
 
     load_all_checks()
     for hook in (map_path_parameters, map_body, map_query, after_call):
         schema.hook(hook)
-    make_model()
+    ground.prepare()
     outcome = Outcome()
     for event in engine.from_schema(schema).execute():
         match event:
@@ -150,8 +155,8 @@ def _take_in(outcome: Outcome, event: ScenarioFinished) -> None:
 
 
 @schemathesis.check
-def errors_are_named(_context: CheckContext, response: Response, _case: Case) -> None:
-    """Every error is the contract's object, and none over 499 is anything but the store's absence or the end."""
+def errors_are_named(_context: CheckContext, response: Response, case: Case) -> None:
+    """Every error is the contract's object under a documented code; over 499 only the store's absence or the end."""
     if response.status_code < 400:
         return
     error = json.loads(response.content)["error"]
@@ -160,6 +165,9 @@ def errors_are_named(_context: CheckContext, response: Response, _case: Case) ->
         assert error[name]
     assert response.headers["x-request-id"] == [error["request_id"]]
     assert response.status_code < 500 or error["code"] in UNAVAILABLE, error
+    documented = case.operation.definition.raw["responses"].get(str(response.status_code))
+    if documented is not None and error["code"] not in OF_PATHS:
+        assert f"`{error['code']}`" in documented["description"], error
 
 
 @schemathesis.check
@@ -173,15 +181,36 @@ def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} in a reply")
 
 
-def map_path_parameters(context: HookContext, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Steer three of four good names to models and streams that may be there."""
-    steered = dict(path_parameters or {})
+def steered(operation: APIOperation, path_parameters: dict[str, Any], ground: Ground) -> dict[str, Any]:
+    """Steer three of four good names to models and streams that may be there, and snapshots to those that are.
+
+    What an import is to create is steered to names that are free.
+    """
+    found, path = dict(path_parameters), operation.path
     for name, known in (("model", MODELS), ("stream", STREAMS)):
-        if isinstance(steered.get(name), str) and re.fullmatch(NAME_PATTERN, steered[name]):
-            number = zlib.crc32(steered[name].encode("utf-8", "replace"))
-            if number % 4 and not (context.operation.method == "delete" and name == "model"):
-                steered[name] = known[number // 4 % len(known)]
-    return steered if path_parameters is not None else None
+        if _can_name(name, found.get(name)):
+            number = zlib.crc32(found[name].encode("utf-8", "replace"))
+            if number % 4 and not (operation.method == "delete" and path == "/v1/models/{model}"):
+                found[name] = known[number // 4 % len(known)]
+    if operation.method == "put" and path.endswith("/archive"):
+        new = "stream" if "{stream}" in path else "model"
+        if new in found and zlib.crc32(repr(found[new]).encode()) % 4:
+            found.update({"model": MODEL, new: ground.new_name()})
+    if isinstance(found.get("snapshot"), str) and zlib.crc32(found["snapshot"].encode("utf-8", "replace")) % 4:
+        stream = found.get("stream")
+        if stream is None or stream in STREAMS:
+            found.update({"model": MODEL, "snapshot": ground.snapshot(stream)})
+    return found
+
+
+def _can_name(what: str, value: Any) -> bool:
+    """Whether a model or a stream may be called that."""
+    if what == "model":
+        return isinstance(value, str) and re.fullmatch(NAME_PATTERN, value) is not None
+    try:
+        return isinstance(value, str) and bool(check_stream_name(value))
+    except ValueError:
+        return False
 
 
 def map_query(_context: HookContext, query: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -192,7 +221,7 @@ def map_query(_context: HookContext, query: dict[str, Any] | None) -> dict[str, 
     return query
 
 
-def map_body(_context: HookContext, body: Any) -> Any:
+def with_fields_of_models(body: Any) -> Any:
     """Give items the fields of the models, and keep networks small."""
     if not isinstance(body, dict):
         return body
@@ -203,11 +232,11 @@ def map_body(_context: HookContext, body: Any) -> Any:
     for observation in [body, *(observations if isinstance(observations, list) else ())]:
         item = observation.get("item") if isinstance(observation, dict) else None
         if isinstance(item, dict):
-            observation["item"] = dict(_steered(*part) for part in item.items())
+            observation["item"] = dict(_assigned(*part) for part in item.items())
     return body
 
 
-def _steered(name: str, value: Any) -> tuple[str, Any]:
+def _assigned(name: str, value: Any) -> tuple[str, Any]:
     """Most values go to a field that takes them, some to any."""
     number = zlib.crc32(repr((name, value)).encode())
     if number % 5 == 0:

@@ -188,11 +188,7 @@ def try_redo(learned: Learned, source: random.Random) -> str:
 def try_weights(learned: Learned, source: random.Random) -> str:
     """Go on from a damaged snapshot."""
     learner = Learner.from_snapshot(learned.spec, either(source, learned.weights))
-    beliefs = learner.fresh_beliefs(1)
-    for n in range(2):
-        step = learner.step(beliefs, [learned.item(n)])
-        learner.adopt(step)
-        beliefs = step.beliefs
+    go_on(learner, learner.fresh_beliefs(1), learned)
     return "went on"
 
 

@@ -87,6 +87,7 @@ def test_every_belief_of_a_run_is_sound(spec: ModelSpec, items: list[tuple[Any, 
         ("experts.periods", 3),
         ("experts.periods", 2**30),
         ("ngrams.tokens", -3),
+        ("ngrams.weights", 1.0),
         ("quantiles", np.nan),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.fuzz.campaign import SPEC
+from tests.fuzz.ground import SPEC
 from tests.fuzz.hosted import Hosted
 from tests.service.conftest import BASE
 
@@ -33,18 +33,33 @@ async def a_round(client: httpx.AsyncClient, n: int) -> int:
         ("GET", f"{stream}/belief", None),
         ("GET", f"{stream}/prediction?horizon=3&experts=true", None),
         ("GET", f"/v1/models/r{n}/streams?limit=2", None),
+        ("POST", f"{stream}/fork", {"to": "fork"}),
+        ("POST", f"{stream}/fork", {"to": "fork"}),
+        ("POST", f"{stream}/snapshots", {"name": f"at {n}"}),
+        ("GET", f"{stream}/snapshots", None),
+        ("POST", f"{stream}/snapshots/1/restore", None),
+        ("POST", f"{stream}/snapshots/{n}9/restore", None),
+        ("DELETE", f"{stream}/snapshots/1", None),
+        ("POST", f"/v1/models/r{n}/snapshots", None),
+        ("GET", f"/v1/models/r{n}/snapshots", None),
+        ("POST", f"/v1/models/r{n}/snapshots/{n}/restore", None),
+        ("POST", "/v1/size", {"spec": SPEC, "streams": n + 1}),
         ("DELETE", stream, None),
         ("GET", f"/none/{n}", None),
         ("DELETE", "/v1/models", None),
         ("PUT", f"/v1/models/.{n}", {"fields": []}),
-        ("DELETE", f"/v1/models/r{n}", None),
-        ("GET", f"/v1/models/r{n}", None),
-        ("GET", "/metrics", None),
     ]
     for method, path, body in calls:
         response = await client.request(method, path, json=body)
         assert response.status_code < 500, response.text
-    return len(calls)
+    files: list[tuple[str, str, bytes | None]] = []
+    for of, copy in ((f"/v1/models/r{n}", f"/v1/models/c{n}"), (f"/v1/models/r{n}/streams/fork", stream)):
+        data = (await client.get(f"{of}/archive", params={"streams": "all"})).content
+        files += [("PUT", f"{copy}/archive", data), ("PUT", f"{copy}x/archive", data[:-1]), ("DELETE", copy, None)]
+    files += [("DELETE", f"/v1/models/r{n}", None), ("GET", f"/v1/models/r{n}", None), ("GET", "/metrics", None)]
+    answers = [await client.request(method, path, content=data) for method, path, data in files]
+    assert [answer.status_code for answer in answers] == [201, 422, 204, 201, 422, 204, 204, 404, 200]
+    return len(calls) + len(files)
 
 
 def alive() -> Counter[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.errors import ServiceError
 from tests.fuzz import campaign
 from tests.fuzz.form import LONG
+from tests.fuzz.ground import Ground
 from tests.fuzz.hosted import ANSWER_S, Hosted, hosted
 from tests.integration.test_process import serving
 from tests.service.conftest import BASE
 
-EXAMPLES = 20
+EXAMPLES = 8
 KEY = "k3y"
 OPEN = {"/healthz", "/readyz"}
 
@@ -26,15 +29,14 @@ MAX_GROWTH_BYTES = 64 * 2**20
 """What a server may grow by over a long run after as long a warm-up, with all models deleted: allocators keep some."""
 
 
-def maker(app: Hosted, **headers: str) -> Callable[[], None]:
-    """Makes the campaign's model in the application, if it is not there."""
+def ground_of(app: Hosted, **headers: str) -> Ground:
+    """What a campaign over the application stands on."""
 
-    async def make() -> None:
+    async def send(method: str, path: str, **request: Any) -> httpx.Response:
         async with client_of(app, **headers) as client:
-            response = await client.put(f"/v1/models/{campaign.MODEL}", json=campaign.SPEC)
-            assert response.status_code in {200, 201}
+            return await client.request(method, path, **request)
 
-    return lambda: app.call(make())
+    return Ground(lambda *given, **request: app.call(send(*given, **request)), campaign.SEED)
 
 
 def client_of(app: Hosted, **headers: str) -> httpx.AsyncClient:
@@ -44,7 +46,7 @@ def client_of(app: Hosted, **headers: str) -> httpx.AsyncClient:
 
 def test_what_the_document_allows_is_answered_as_it_says(app: Hosted) -> None:
     """No status, type or shape but the documented ones, no error without its object, and none over 499."""
-    outcome = campaign.run(campaign.in_process(app, campaign.config(EXAMPLES)), maker(app))
+    outcome = campaign.run(campaign.in_process(app, campaign.config(EXAMPLES)), ground_of(app))
     assert not outcome.failures, "\n".join(outcome.failures)
     met = {request.rpartition(" ")[0] for request, n in outcome.requests.items() if request[-3:-2] == "2"}
     assert met == set(operations(app)), "every call was answered well at least once"
@@ -54,8 +56,9 @@ def test_without_a_key_nothing_but_health_answers(url: str) -> None:
     """With keys each call says that it asks for one, and does; the same document holds otherwise."""
     with hosted(redis_url=url, api_keys=f"other,{KEY}", max_horizon=100) as app:
         authorised = {"Authorization": f"Bearer {KEY}"}
-        config = campaign.config(2, headers=authorised)
-        outcome = campaign.run(campaign.in_process(app, config, **authorised), maker(app, **authorised))
+        # Bounds and shapes are another test's: of each call a few requests are enough.
+        config = campaign.config(4, headers=authorised, phases={"coverage": {"enabled": False}})
+        outcome = campaign.run(campaign.in_process(app, config, **authorised), ground_of(app, **authorised))
         assert not outcome.failures, "\n".join(outcome.failures)
         assert any(request.endswith(" 401") for request in outcome.requests)
 
@@ -94,8 +97,9 @@ def operations(app: Hosted) -> list[str]:
 
 
 def test_the_document_names_what_every_call_has(app: Hosted) -> None:
-    """Each answer has the request's id, each error the error's object, and a wait where one may be asked for."""
+    """Each answer has the request's id, each error its object and codes, and a wait where one may be asked for."""
     document: dict[str, Any] = app.app.openapi()
+    codes: set[str] = set()
     for item in document["paths"].values():
         for operation in item.values():
             for status, response in operation["responses"].items():
@@ -104,6 +108,16 @@ def test_the_document_names_what_every_call_has(app: Hosted) -> None:
                 if status >= "400":
                     schema = response["content"]["application/json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/ErrorReply"}
+                    codes |= set(re.findall("`([a-z_]+)`", response["description"]))
+    missing = {error.code for error in errors_of(ServiceError)} - codes
+    assert missing == {"head_too_large", "method_not_allowed", "not_found", "unauthorized"}, "these are of no call"
+
+
+def errors_of(base: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    """An error's class and all below it."""
+    yield base
+    for error in base.__subclasses__():
+        yield from errors_of(error)
 
 
 @pytest.mark.skipif(LONG is None, reason="the long form: make fuzz")
@@ -112,12 +126,9 @@ def test_a_server_bears_it_for_long(tmp_path: Path) -> None:
     with serving(tmp_path, "--max-horizon", "100", "--log-level", "error") as service:
         address, pid = str(service.client.base_url).rstrip("/"), service.process.pid
 
-        def make() -> None:
-            assert service.client.put(f"/v1/models/{campaign.MODEL}", json=campaign.SPEC).status_code in {200, 201}
-
         def round_of(seed: int) -> campaign.Outcome:
             schema = campaign.over_sockets(address, campaign.config(LONG or EXAMPLES, seed=seed))
-            outcome = campaign.run(schema, make)
+            outcome = campaign.run(schema, Ground(service.client.request, seed))
             assert not outcome.failures, "\n".join(outcome.failures[:20])
             for model in service.client.get("/v1/models").json()["models"]:
                 assert service.client.delete(f"/v1/models/{model['name']}").status_code == 204

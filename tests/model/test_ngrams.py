@@ -331,7 +331,10 @@ def test_lessons_out_of_bounds_are_refused() -> None:
     spec = small_spec()
     good = np.zeros(1, ngrams.mix.lesson_dtype(2))
     assert ngrams.read_lessons(spec, memoryview(good.tobytes())) is not None
-    for name, value in (("observed", 99), ("named", -1), ("kinds", 99), ("kinds", -1), ("slopes", np.nan)):
+    for name, value in (
+        *(("observed", 99), ("named", -1), ("kinds", 99), ("kinds", -1)),
+        *(("slopes", np.nan), ("slopes", -1), ("slopes", 21), ("likelihood", -0.1), ("likelihood", 1.1)),
+    ):
         bad = good.copy()
         bad[name] = value
         with pytest.raises(DamagedRecord):

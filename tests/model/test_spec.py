@@ -41,6 +41,7 @@ def test_only_fields_are_needed() -> None:
         {"quantiles": (0.5, 0.1)},
         {"quantiles": (0.0, 0.5)},
         {"max_streams": 0},
+        {"max_streams": 2**63},
         {"ttl_s": 0.1},
         {"ttl_s": math.inf},
         {"ttl_s": 1e20},

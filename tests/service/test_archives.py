@@ -204,6 +204,7 @@ async def test_a_file_that_cannot_be_used_creates_nothing(client: httpx.AsyncCli
             ("new", save({}, {**told, "spec": "nonsense"}), "its spec: : Invalid JSON"),
             ("new", save({}, {**told, "spec": json.dumps({**spec, "hidden": 1.5})}), "its spec: hidden"),
             ("new", save({}, {**told, "spec": json.dumps({**spec, "hidden": 10**9})}), "its spec: hidden"),
+            ("new", save({}, {**told, "spec": json.dumps({**spec, "max_streams": 2**80})}), "its spec: max_streams"),
             ("new", save({}, {**told, "spec": json.dumps(spec)}), "it has no tensor"),
         ):
             response = await bring(client, path, data)
