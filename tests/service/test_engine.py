@@ -172,7 +172,7 @@ async def test_a_write_that_is_cancelled_is_in_doubt(engines: Engines, store: Fa
 
 
 async def test_an_outcome_that_can_no_longer_be_told_is_told_so(engines: Engines, store: FaultyStore) -> None:
-    """Where another owner wrote more than is kept, or the stream expired, no item is learned twice for want of a number."""
+    """Where another owner wrote more than is kept, or the stream expired, nothing is learned a second time."""
     engine = await engines.get("m")
     await send(engine, *([1.0] * 20))
     frame = Frame(3, asyncio.get_running_loop().create_future())
