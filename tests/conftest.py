@@ -41,7 +41,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
             yield url
 
 
-@pytest.fixture(scope="module", params=["valkey", "redis"])
+@pytest.fixture(scope="module", params=["valkey"])
 def shared_cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
     """A cluster whose servers lose nothing when they are killed, for one module."""
     with LocalCluster(server_binary(request.param), appendonly="yes", appendfsync="always") as cluster:

@@ -14,6 +14,8 @@ from tests.service.conftest import SPEC, Serve
 MODEL_NAMES = [f"m{i}" for i in range(12)]
 PATIENCE_S = 30.0
 
+pytestmark = pytest.mark.parametrize("shared_cluster", ["redis"], indirect=True)
+
 
 @pytest.fixture
 def url(cluster: LocalCluster) -> str:

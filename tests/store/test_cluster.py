@@ -310,7 +310,7 @@ async def test_credentials_are_given_to_every_server(cluster: LocalCluster) -> N
             server.admin.config_set("requirepass", "")
 
 
-@pytest.mark.parametrize("name", ["valkey", "redis"])
+@pytest.mark.parametrize("name", ["redis"])
 async def test_a_server_that_joins_is_found(name: str) -> None:
     """Until the first slot has come to it the keys of that slot are out of reach by name, then in reach."""
     with LocalCluster(server_binary(name)) as cluster:
@@ -335,7 +335,7 @@ async def test_a_server_that_joins_is_found(name: str) -> None:
             await client.close()
 
 
-@pytest.mark.parametrize("name", ["valkey", "redis"])
+@pytest.mark.parametrize("name", ["valkey"])
 async def test_a_replica_that_took_over_is_found(name: str) -> None:
     """When a server is gone and its replica serves its slots, calls reach that one."""
     with LocalCluster(server_binary(name), repl_diskless_sync_delay="0") as cluster:
