@@ -42,7 +42,8 @@ class Instance:
         Raises:
             StoreUnavailable: If the store did not answer.
         """
-        await self._client.write("SET", keys.instance(self.name), self._process, "PX", round(self.lease_s * 1000))
+        lasts_ms = round(self.lease_s * 1000)
+        await self._client.run(scripts.RENEW, [keys.instance(self.name)], [self._process, lasts_ms])
 
     async def keep_renewing(self) -> None:
         """Renew until cancelled; while the store is away, try on."""

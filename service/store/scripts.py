@@ -22,6 +22,7 @@ def _load(name: str) -> Script:
 
 ACQUIRE = _load("acquire")
 RELEASE = _load("release")
+RENEW = _load("renew")
 COMMIT = _load("commit")
 SAVE_WEIGHTS = _load("save_weights")
 BEGIN_ANEW = _load("begin_anew")

@@ -149,6 +149,21 @@ async def test_the_sign_of_life_is_renewed_and_expires(server: str, raw: redis.R
         await store.close()
 
 
+async def test_a_full_store_takes_signs_of_life(ours: Store, theirs: Store, raw: redis.Redis) -> None:
+    """An owner stays the owner, and a partition can be taken and given back, where nothing can be added."""
+    partition = ours.partition("m")
+    await partition.acquire()
+    raw.config_set("maxmemory", 1, target_nodes=redis.RedisCluster.ALL_NODES)
+    try:
+        await ours.instance.renew()
+        with pytest.raises(TakenOver):
+            await theirs.partition("m").acquire()
+        await partition.release()
+        await theirs.partition("m").acquire()
+    finally:
+        raw.config_set("maxmemory", 0, target_nodes=redis.RedisCluster.ALL_NODES)
+
+
 async def test_a_model_is_deleted_whoever_owns_it(ours: Store, theirs: Store) -> None:
     """A deletion takes the lease from a living owner, whose writes are refused from then on."""
     await ours.create_model("m", b"record")
