@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from model.spec import ModelSpec
 from service.bounds import Bound, SharedBounds
+from service.catalogue import Catalogue
 from service.compute import ComputeThread
 from service.engine import Engine
-from service.errors import Draining, InvalidSpec, ModelExists, StoreUnavailable, UnknownModel, WeightsLost
+from service.errors import Draining, InvalidSpec, ModelExists, UnknownModel, WeightsLost
 from service.metrics import Metrics
 from service.model_record import ModelRecord
 from service.model_snapshots import restore_lost
 from service.open_engines import OpenEngines
 from service.settings import Settings
 from service.sizing import Size, check_size, size_of
-from service.store import KeptSnapshot, Partition, Store
+from service.store import Partition, Store
 
 log = logging.getLogger("stepahead")
 
@@ -39,12 +40,13 @@ class Engines:
         self, store: Store, compute: ComputeThread, reading: ComputeThread, settings: Settings, metrics: Metrics
     ) -> None:
         self._store = store
+        self.catalogue = Catalogue(store)
         self._compute = compute
         self.reading = reading
         self._settings = settings
         self._metrics = metrics
         self._bounds = SharedBounds(Bound(settings.max_queue_total), Bound(settings.max_reads))
-        self._open = OpenEngines(self._engine, self.record, settings, metrics)
+        self._open = OpenEngines(self._engine, self.catalogue.record, settings, metrics)
         self.leaving = False
         self.draining = False
         self.aborted = False
@@ -98,7 +100,7 @@ class Engines:
             raise InvalidSpec(str(error)) from error
         async with self._open.lock(model):
             record = ModelRecord.new(spec)
-            there = await self._claim(model, record)
+            there = await self.catalogue.claim(model, record)
             if there is None:
                 await self._close(model)  # of one that another service deleted, or that the store lost
         if there is None:
@@ -108,7 +110,7 @@ class Engines:
         return there, False
 
     async def create_filled(
-        self, model: str, spec: ModelSpec, fill: Callable[[Partition], Awaitable[None]]
+        self, model: str, spec: ModelSpec, write: Callable[[Partition], Awaitable[None]]
     ) -> ModelRecord:
         """Keep a new model that has learned already; until all of it is kept there is no such model.
 
@@ -118,7 +120,7 @@ class Engines:
         Args:
             model: Its name.
             spec: Its spec.
-            fill: Writes weights and streams to the model's partition, which is owned and empty.
+            write: Writes weights and streams to the model's partition, which is owned and empty.
 
         Raises:
             ModelExists: If there is a model of that name.
@@ -127,22 +129,10 @@ class Engines:
         self._refuse_if_draining()
         async with self._open.lock(model):
             record = ModelRecord.new(spec)
-            if await self._claim(model, record.unfinished()) is not None:
+            if await self.catalogue.claim(model, record.unfinished()) is not None:
                 raise ModelExists(model, "already")
             await self._close(model)  # one that another service deleted
-            unfinished, partition = record.unfinished().encode(), self._store.partition(model)
-            try:
-                await partition.acquire()
-                if await self._store.model(model) != unfinished:  # taken for one of a process that ended
-                    raise StoreUnavailable("another service changed or deleted the model meanwhile")
-                await fill(partition)
-                await self._store.replace_model(model, unfinished, record.encode())
-            except BaseException:
-                with suppress(StoreUnavailable):
-                    await self._store.discard_model(model, unfinished)
-                raise
-            with suppress(StoreUnavailable):
-                await partition.release()  # whoever is asked for the model first may have it
+            await self.catalogue.fill(model, record, write)
         return record
 
     async def change(self, model: str, change: Callable[[ModelSpec], ModelSpec]) -> ModelRecord:
@@ -158,7 +148,7 @@ class Engines:
         """
         async with self._open.lock(model):
             engine = await self._open.open(model)
-            known, record = await self._stored(model)
+            known, record = await self.catalogue.stored(model)
             record = record.with_spec(change(record.spec))
             await engine.change_spec(record.spec, self._store.replace_model(model, known, record.encode()))
         return record
@@ -174,30 +164,6 @@ class Engines:
             await self._close(model)
             if not await self._store.delete_model(model):
                 raise UnknownModel(model)
-
-    async def record(self, model: str) -> ModelRecord:
-        """The model's record.
-
-        Raises:
-            UnknownModel: If there is no such model.
-            StoreUnavailable: If the store did not answer.
-        """
-        return (await self._stored(model))[1]
-
-    async def records(self) -> dict[str, ModelRecord]:
-        """All models, in the order of their names."""
-        records = {name: ModelRecord.decode(data) for name, data in sorted((await self._store.models()).items())}
-        return {name: record for name, record in records.items() if not record.importing}
-
-    async def kept_weights(self, model: str) -> list[KeptSnapshot]:
-        """The snapshots of a model's weights that are kept, the newest first; the model need not be open.
-
-        Raises:
-            UnknownModel: If there is no such model.
-            StoreUnavailable: If the store did not answer.
-        """
-        await self.record(model)
-        return await self._store.partition(model).list_snapshots()
 
     async def restore_weights(self, model: str, snapshot: str) -> None:
         """Go on with the weights of a snapshot from the next item, even where the model's own are lost.
@@ -216,10 +182,6 @@ class Engines:
                 partition, spec = self._store.partition(model), await self._spec(model)
                 await restore_lost(partition, self._compute, spec, snapshot)
                 await self._open.open(model)
-
-    async def count_streams(self, model: str) -> int:
-        """Streams of a model, those included that have just expired."""
-        return await self._store.partition(model).count_streams()
 
     async def size(self, spec: ModelSpec, streams: int) -> Size:
         """What streams of a spec take.
@@ -299,22 +261,6 @@ class Engines:
             self._metrics,
         )
 
-    async def _claim(self, model: str, record: ModelRecord) -> ModelRecord | None:
-        """Keep a new model's record, or return that of the model that is there; to be called under its lock."""
-        there = await self._store.create_model(model, record.encode())
-        if there is not None and ModelRecord.decode(there).importing:  # of a process that ended, or of another one
-            await self._store.discard_model(model, there)
-            there = await self._store.create_model(model, record.encode())
-        return None if there is None else ModelRecord.decode(there)
-
-    async def _stored(self, model: str) -> tuple[bytes, ModelRecord]:
-        """The model's record, as it is stored too; raises what :meth:`record` does."""
-        data = await self._store.model(model)
-        record = None if data is None else ModelRecord.decode(data)
-        if data is None or record is None or record.importing:
-            raise UnknownModel(model)
-        return data, record
-
     async def _close(self, model: str) -> None:
         """Close the model's engine, if it is open; what waits is answered ``unknown_model``."""
         engine = self._open.take_out(model)
@@ -323,7 +269,7 @@ class Engines:
             self._open.forget(model)
 
     async def _spec(self, model: str) -> ModelSpec:
-        return (await self.record(model)).spec
+        return (await self.catalogue.record(model)).spec
 
     def _refuse_if_draining(self) -> None:
         if self.draining:

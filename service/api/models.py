@@ -39,14 +39,14 @@ async def create_model(model: ModelName, body: ModelSpecIn, engines: Engines) ->
 @router.get("", response_model=documents.Models, responses=error_docs(*STORE))
 async def list_models(engines: Engines) -> Response:
     """List all models, in the order of their names."""
-    records = await engines.records()
+    records = await engines.catalogue.records()
     return json_response({"models": [await describe(name, record, engines) for name, record in records.items()]})
 
 
 @router.get("/{model}", response_model=documents.ModelInfo, responses=error_docs(UnknownModel, InvalidSpec, *STORE))
 async def read_model(model: ModelName, engines: Engines) -> Response:
     """Read a model's spec and where it stands."""
-    return json_response(await describe(model, await engines.record(model), engines))
+    return json_response(await describe(model, await engines.catalogue.record(model), engines))
 
 
 @router.patch(
@@ -78,7 +78,7 @@ async def describe(name: str, record: ModelRecord, engines: Engines) -> dict[str
     return {
         "name": name,
         "spec": record.spec.to_dict(),
-        "streams": await engines.count_streams(name),
+        "streams": await engines.catalogue.count_streams(name),
         "weights_version": engines.weights_version(name),
         "created_at": iso_time(record.created_us),
     }

@@ -36,7 +36,7 @@ async def keep_weights(model: ModelName, engines: Engines, body: SnapshotIn | No
 )
 async def list_weights(model: ModelName, engines: Engines) -> Response:
     """List the model's snapshots, the newest first."""
-    return json_response({"snapshots": [_described(kept) for kept in await engines.kept_weights(model)]})
+    return json_response({"snapshots": [_described(kept) for kept in await engines.catalogue.kept_weights(model)]})
 
 
 @router.post(
@@ -50,7 +50,7 @@ async def restore_weights(model: ModelName, snapshot: SnapshotId, engines: Engin
     The weights get a version of their own, above all before. The snapshot stays.
     """
     await engines.restore_weights(model, snapshot)
-    return json_response(await describe(model, await engines.record(model), engines))
+    return json_response(await describe(model, await engines.catalogue.record(model), engines))
 
 
 @router.delete("/{snapshot}", status_code=204, responses=error_docs(*ENGINE, UnknownSnapshot, InvalidRequest))

@@ -386,7 +386,7 @@ async def test_a_replaced_owner_neither_changes_nor_exports(url: str, compute: C
         async with ours.use("n") as engine:
             with pytest.raises(LeaseLost):
                 await archives.export_model(engine, with_streams=False, max_bytes=2**20)
-        assert (await theirs.record("m")).spec == spec
+        assert (await theirs.catalogue.record("m")).spec == spec
         await theirs.drain()
 
 

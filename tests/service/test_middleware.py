@@ -73,7 +73,7 @@ async def test_an_unforeseen_error_is_internal(serve: Serve, monkeypatch: pytest
     async def broken(_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("service.engines.Engines.records", broken)
+    monkeypatch.setattr("service.catalogue.Catalogue.records", broken)
     async with serve() as client:
         response = await client.get("/v1/models")
     assert (response.status_code, code(response)) == (500, "internal")

@@ -232,7 +232,7 @@ async def test_a_snapshot_mends_lost_weights(
     for _ in range(2):
         with pytest.raises(WeightsLost):
             await after.get("o")
-    assert await after.kept_weights("o") == [kept]
+    assert await after.catalogue.kept_weights("o") == [kept]
     with pytest.raises(UnknownSnapshot):
         await after.restore_weights("o", "other")
     await after.restore_weights("o", kept.id)
