@@ -47,8 +47,8 @@ class StoredWeights(Fenced):
         Returns:
             Version and content of each, in order; none at the end of the log.
         """
-        found = await self._client.read(
-            "EVAL", scripts.READ_REDO.source, 1, self._keys.redo, f"{after + 1}-0", REDO_PAGE_BYTES, bulk=True
+        found = await self._client.run(
+            scripts.READ_REDO, [self._keys.redo], [f"{after + 1}-0", REDO_PAGE_BYTES], bulk=True, patient=True
         )
         return [(int(entry.partition(b"-")[0]), record) for entry, record in found]
 
