@@ -15,15 +15,22 @@ class Script:
     sha: str
 
 
-def _load(name: str) -> Script:
-    source = resources.files("service.store").joinpath("lua", f"{name}.lua").read_text("utf-8")
+def _load(name: str, *, with_checks: bool = False) -> Script:
+    source = _read(name)
+    if with_checks:
+        shebang, newline, rest = source.partition("\n")
+        source = shebang + newline + _read("checks") + rest
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(name: str) -> str:
+    return resources.files("service.store").joinpath("lua", f"{name}.lua").read_text("utf-8")
 
 
 ACQUIRE = _load("acquire")
 RELEASE = _load("release")
 RENEW = _load("renew")
-COMMIT = _load("commit")
+COMMIT = _load("commit", with_checks=True)
 SAVE_WEIGHTS = _load("save_weights")
 BEGIN_ANEW = _load("begin_anew")
 READ_REDO = _load("read_redo")
@@ -32,8 +39,8 @@ DROP_WEIGHTS = _load("drop_weights")
 DELETE_STREAMS = _load("delete_streams")
 DROP_PARTITION = _load("drop_partition")
 FORGET_EXPIRED = _load("forget_expired")
-CREATE_STREAMS = _load("create_streams")
+CREATE_STREAMS = _load("create_streams", with_checks=True)
 KEEP_SNAPSHOT = _load("keep_snapshot")
-RESTORE_STREAM = _load("restore_stream")
+RESTORE_STREAM = _load("restore_stream", with_checks=True)
 DROP_SNAPSHOT = _load("drop_snapshot")
 REPLACE_MODEL = _load("replace_model")

@@ -15,11 +15,6 @@
 -- read-only refuses the script before it begins (that is what '#!lua' without allow-oom asks for).
 
 local N_KEYS, N_ARGS, PER_STREAM = 4, 5, 5
-local MAX_TTL_MS = 315360000000 -- ten years; PEXPIRE fails where the clock and this do not fit 64 bits
-
-local function is_whole(text)
-  return text ~= nil and string.match(text, '^%d+$') ~= nil and #text <= 19
-end
 
 local n_streams = #KEYS - N_KEYS
 if #ARGV ~= N_ARGS + n_streams * PER_STREAM then
@@ -28,7 +23,7 @@ end
 if not (is_whole(ARGV[2]) and (ARGV[3] == '0' or ARGV[3] == '1')) then
   return redis.error_reply('ERR version or number of redo records')
 end
-if not is_whole(ARGV[5]) or tonumber(ARGV[5]) > MAX_TTL_MS then
+if not is_ttl(ARGV[5]) then
   return redis.error_reply('ERR milliseconds to expiry')
 end
 for i = 1, n_streams do
@@ -38,7 +33,6 @@ for i = 1, n_streams do
 end
 
 local redo_id = ARGV[2] .. '-0'
-local ttl_ms = tonumber(ARGV[5])
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 'EPOCH'
@@ -65,8 +59,7 @@ if ARGV[3] == '1' then
   redis.call('HSET', KEYS[2], 'last', ARGV[2])
 end
 
-local now = redis.call('TIME')
-local now_us = now[1] .. string.format('%06d', tonumber(now[2]))
+local now_us = clock_us()
 
 for i = 1, n_streams do
   local key, at = KEYS[N_KEYS + i], N_ARGS + (i - 1) * PER_STREAM
@@ -75,11 +68,7 @@ for i = 1, n_streams do
     redis.call('HSET', key, 'created', now_us)
     redis.call('ZADD', KEYS[4], 0, ARGV[at + 1])
   end
-  if ttl_ms > 0 then
-    redis.call('PEXPIRE', key, ARGV[5])
-  else
-    redis.call('PERSIST', key)
-  end
+  expire(key, ARGV[5])
 end
 
 return 'OK'

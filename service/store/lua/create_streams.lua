@@ -11,17 +11,12 @@
 -- A script that fails is not rolled back, so everything is checked before the first write.
 
 local N_KEYS, N_ARGS, PER_STREAM = 2, 2, 3
-local MAX_TTL_MS = 315360000000 -- as in commit.lua
-
-local function is_whole(text)
-  return text ~= nil and string.match(text, '^%d+$') ~= nil and #text <= 19
-end
 
 local n_streams = #KEYS - N_KEYS
 if n_streams < 1 or #ARGV ~= N_ARGS + n_streams * PER_STREAM then
   return redis.error_reply('ERR each stream takes three arguments')
 end
-if not is_whole(ARGV[2]) or tonumber(ARGV[2]) > MAX_TTL_MS then
+if not is_ttl(ARGV[2]) then
   return redis.error_reply('ERR milliseconds to expiry')
 end
 for i = 1, n_streams do
@@ -39,14 +34,11 @@ for i = 1, n_streams do
   end
 end
 
-local now = redis.call('TIME')
-local now_us = now[1] .. string.format('%06d', tonumber(now[2]))
+local now_us = clock_us()
 for i = 1, n_streams do
   local key, at = KEYS[N_KEYS + i], N_ARGS + (i - 1) * PER_STREAM
   redis.call('HSET', key, 'belief', ARGV[at + 3], 'seq', ARGV[at + 2], 'created', now_us, 'updated', now_us)
   redis.call('ZADD', KEYS[2], 0, ARGV[at + 1])
-  if tonumber(ARGV[2]) > 0 then
-    redis.call('PEXPIRE', key, ARGV[2])
-  end
+  expire(key, ARGV[2])
 end
 return tonumber(now_us)

@@ -13,13 +13,12 @@
 -- A reply names its item by sequence. One that stayed would be given for a resend of the item that takes this sequence
 -- from now on, so all later ones go, wherever they lie: rings of other sizes may have left some.
 
-local MAX_TTL_MS = 315360000000 -- as in commit.lua
 local SEQUENCE_BYTES = 8
 
-if not string.match(ARGV[2], '^%d+$') or #ARGV[2] > 19 or #ARGV[3] ~= SEQUENCE_BYTES then
+if not is_whole(ARGV[2]) or #ARGV[3] ~= SEQUENCE_BYTES then
   return redis.error_reply('ERR sequence')
 end
-if not string.match(ARGV[5], '^%d+$') or tonumber(ARGV[5]) > MAX_TTL_MS then
+if not is_ttl(ARGV[5]) then
   return redis.error_reply('ERR milliseconds to expiry')
 end
 
@@ -46,12 +45,7 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
   end
 end
 
-local now = redis.call('TIME')
-local now_us = now[1] .. string.format('%06d', tonumber(now[2]))
+local now_us = clock_us()
 redis.call('HSET', KEYS[2], 'belief', ARGV[4], 'seq', ARGV[2], 'updated', now_us)
-if tonumber(ARGV[5]) > 0 then
-  redis.call('PEXPIRE', KEYS[2], ARGV[5])
-else
-  redis.call('PERSIST', KEYS[2])
-end
+expire(KEYS[2], ARGV[5])
 return tonumber(now_us)
