@@ -1,4 +1,7 @@
-"""The scripts that run inside the store; each ``.lua`` file states its keys, arguments and answer."""
+"""The scripts that run inside the store; each ``.lua`` file states its keys, arguments and answer.
+
+``checks.lua`` is none: it stands at the head of those that write streams.
+"""
 
 from __future__ import annotations
 

@@ -17,8 +17,12 @@ import redis
 
 from service.app import create_app
 from service.compute import ComputeThread
+from service.metrics import Metrics
 from service.settings import Settings
+from service.store import Partition, Store
 from service.store.embedded import find_binary
+from service.weights_log import WeightsLog
+from tests.service.faults import Faults, FaultyStore
 
 START_S = 10.0
 BASE = "http://stepahead.test"
@@ -88,3 +92,35 @@ def compute() -> Iterator[ComputeThread]:
     compute = ComputeThread("learner", threads=1)
     yield compute
     compute.close()
+
+
+@pytest.fixture
+def raw(url: str) -> Iterator[redis.Redis]:
+    """A plain client on the emptied Valkey."""
+    with redis.Redis.from_url(url) as client:
+        yield client
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[FaultyStore]:
+    """The real store, with faults on demand; it keeps eight replies of a stream."""
+    store = await FaultyStore.connect(url, timeout_s=5.0, kept_replies=8)
+    store.faults = Faults()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def partition(url: str) -> AsyncIterator[Partition]:
+    """An empty partition that is owned."""
+    store = await Store.connect(url, timeout_s=5.0, kept_replies=4)
+    partition = store.partition("m")
+    await partition.acquire()
+    yield partition
+    await store.close()
+
+
+@pytest.fixture
+def log(partition: Partition, compute: ComputeThread) -> WeightsLog:
+    """The partition's log; no number of updates alone makes a snapshot due."""
+    return WeightsLog(partition, compute, every_updates=1_000_000, damaged=Metrics().damaged_records)

@@ -36,19 +36,8 @@ from service.store import BeliefChange, Store
 from service.store.keys import PartitionKeys
 from service.views import summary
 from tests.service.conftest import SPEC
-from tests.service.faults import Faults, FaultyStore
+from tests.service.faults import FaultyStore
 from tests.stored import stored_weights
-
-KEPT_REPLIES = 8
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[FaultyStore]:
-    """The real store, with faults on demand."""
-    store = await FaultyStore.connect(url, timeout_s=5.0, kept_replies=KEPT_REPLIES)
-    store.faults = Faults()
-    yield store
-    await store.close()
 
 
 @pytest.fixture

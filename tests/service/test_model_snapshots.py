@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -32,26 +32,10 @@ from service.views import belief_inspected
 from service.weights_log import WeightsLog
 from tests.service.conftest import SPEC
 from tests.service.damage import flipped, learned, newer, put_redo, put_snapshot
-from tests.service.faults import Faults, FaultyStore
+from tests.service.faults import FaultyStore
 
 OPEN = {"fields": [{"name": "letter", "kind": "category", "capacity": 6}], "hidden": 4}
 KEYS = PartitionKeys("m")
-
-
-@pytest.fixture
-def raw(url: str) -> Iterator[redis.Redis]:
-    """A plain client on the emptied server."""
-    with redis.Redis.from_url(url) as client:
-        yield client
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[FaultyStore]:
-    """The real store, with faults on demand."""
-    store = await FaultyStore.connect(url, timeout_s=5.0, kept_replies=8)
-    store.faults = Faults()
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from threading import Event
 from typing import Any
 
@@ -34,19 +33,10 @@ from service.store import Store
 from service.store.keys import PartitionKeys
 from service.views import summary
 from tests.service.conftest import SPEC
-from tests.service.faults import Faults, FaultyStore
+from tests.service.faults import FaultyStore
 from tests.stored import stored_weights
 
 MODELS = [f"m{i}" for i in range(6)]
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[FaultyStore]:
-    """The real store, with faults on demand."""
-    store = await FaultyStore.connect(url, timeout_s=5.0, kept_replies=8)
-    store.faults = Faults()
-    yield store
-    await store.close()
 
 
 class Clock:

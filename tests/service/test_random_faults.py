@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -41,15 +41,6 @@ N_OPERATIONS = 60
 TRIES = 40
 
 T = TypeVar("T")
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[FaultyStore]:
-    """The real store, with faults on demand."""
-    store = await FaultyStore.connect(url, timeout_s=5.0, kept_replies=8)
-    store.faults = Faults()
-    yield store
-    await store.close()
 
 
 class Caller:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import redis
@@ -27,13 +27,6 @@ SNAPSHOTS = 4, 8
 LAST = RUN.last
 PLACES = 0.0, 0.5, 1.0
 TRIES = 60
-
-
-@pytest.fixture
-def raw(url: str) -> Iterator[redis.Redis]:
-    """A plain client on the emptied server."""
-    with redis.Redis.from_url(url) as client:
-        yield client
 
 
 @pytest.fixture

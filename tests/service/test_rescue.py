@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import numpy as np
 import pytest
 import redis
@@ -12,9 +10,7 @@ from model import inspection
 from model.items import parse_item
 from model.learner import Learner
 from model.spec import FieldSpec, ModelSpec
-from service.compute import ComputeThread
-from service.metrics import Metrics
-from service.store import BeliefChange, Partition, Store
+from service.store import BeliefChange, Partition
 from service.weights_log import WeightsLog
 from tests.service.damage import put_redo
 
@@ -37,29 +33,6 @@ class Writer:
             self.beliefs = step.beliefs
             change = BeliefChange("s", int(step.beliefs.sequence[0]), self.beliefs.encode()[0], b"")
             await self._partition.commit([change], version=step.version, redo=step.redo, ttl_s=None)
-
-
-@pytest.fixture
-def raw(url: str) -> Iterator[redis.Redis]:
-    """A plain client on the emptied server."""
-    with redis.Redis.from_url(url) as client:
-        yield client
-
-
-@pytest.fixture
-async def partition(url: str) -> AsyncIterator[Partition]:
-    """An empty partition that is owned."""
-    store = await Store.connect(url, timeout_s=5.0, kept_replies=4)
-    partition = store.partition("m")
-    await partition.acquire()
-    yield partition
-    await store.close()
-
-
-@pytest.fixture
-def log(partition: Partition, compute: ComputeThread) -> WeightsLog:
-    """The partition's log."""
-    return WeightsLog(partition, compute, 1_000_000, Metrics().damaged_records)
 
 
 async def test_values_keep_the_slots_they_had(partition: Partition, log: WeightsLog, raw: redis.Redis) -> None:

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import numpy as np
 import pytest
 
 from model.learner import Learner
-from service.compute import ComputeThread
-from service.metrics import Metrics
-from service.store import Partition, Store
+from service.store import Partition
 from service.weights_log import REDO_TO_SNAPSHOT, WeightsLog
 from tests.builders import mixed_item, small_spec
 
 SPEC = small_spec()
-
-
-@pytest.fixture
-async def partition(url: str) -> AsyncIterator[Partition]:
-    """An empty partition that is owned."""
-    store = await Store.connect(url, timeout_s=5.0, kept_replies=4)
-    partition = store.partition("m")
-    await partition.acquire()
-    yield partition
-    await store.close()
-
-
-@pytest.fixture
-def log(partition: Partition, compute: ComputeThread) -> WeightsLog:
-    """The partition's log; no number of updates alone makes a snapshot due."""
-    return WeightsLog(partition, compute, every_updates=1_000_000, damaged=Metrics().damaged_records)
 
 
 @pytest.mark.parametrize("saved", [False, True])
