@@ -20,8 +20,8 @@ setup: $(VENV)/.ready  ## the environment in .venv
 run: setup  ## serve on 127.0.0.1:8000
 	@$(BIN)/stepahead serve
 
-test: setup  ## everything
-	@$(BIN)/python -m pytest
+test: setup  ## everything, in as many processes as JOBS says (2)
+	@$(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist worksteal
 
 fuzz: setup  ## the long form of tests/fuzz: thousands of generated requests, items, records and byte streams (FUZZ: examples per call)
 	@FUZZ=$(or $(FUZZ),100) $(BIN)/python -m pytest -s tests/fuzz

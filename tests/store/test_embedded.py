@@ -9,7 +9,7 @@ import signal
 import stat
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +24,13 @@ from tests.stored import stored_weights
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory whose path leaves room for that of a socket, wherever the tests run."""
+    with tempfile.TemporaryDirectory(prefix="stepahead-") as directory:
+        yield Path(directory)
 
 
 @asynccontextmanager
