@@ -1,4 +1,4 @@
-"""Versioned bytes with a checksum: beliefs, weights, redo records. Never pickle.
+"""Versioned bytes with a checksum: beliefs, weights, redo records, kept replies. Never pickle.
 
 Every record is ``magic (2) | format (1) | kind (1) | CRC-32 of all else (4) | payload``, little-endian. The first eight
 bytes are so in every format, so that a record of another format is told from a damaged one.
@@ -32,6 +32,7 @@ class Kind(IntEnum):
     WEIGHTS = 2
     REDO = 3
     STREAM_SNAPSHOT = 4
+    REPLY = 5
 
 
 class DamagedRecord(ValueError):
@@ -54,6 +55,11 @@ def pack(kind: Kind, payload: bytes) -> bytes:
     """Put the header before a payload."""
     checked = _HEADER.pack(_MAGIC, FORMAT, kind, 0)[:_CHECKED]
     return _HEADER.pack(_MAGIC, FORMAT, kind, zlib.crc32(payload, zlib.crc32(checked))) + payload
+
+
+def checksum_of(record: bytes) -> bytes:
+    """The four bytes by which a record is told from another of its kind; they are those of its header."""
+    return record[_CHECKED : _HEADER.size]
 
 
 def unpack(kind: Kind, data: bytes, size: int | None = None) -> memoryview:

@@ -59,6 +59,19 @@ def parse_item(spec: ModelSpec, values: Mapping[str, object], timestamp_us: int 
     )
 
 
+def item_values(spec: ModelSpec, item: Item) -> dict[str, float | str | None]:
+    """The record that an item was parsed from: every field in spec order, missing ones as ``None``."""
+    reals, categories = iter(item.reals), iter(item.categories)
+    values: dict[str, float | str | None] = {}
+    for field in spec.fields:
+        if field.kind == "real":
+            number = next(reals)
+            values[field.name] = None if math.isnan(number) else number
+        else:
+            values[field.name] = next(categories)
+    return values
+
+
 def _real(field: FieldSpec, value: object) -> float:
     if value is None:
         return math.nan

@@ -11,17 +11,21 @@ from fastapi import FastAPI
 from service import __version__
 from service.api import (
     archives,
+    events,
     failures,
     health,
     models,
     observations,
     openapi,
+    sequences,
     sizes,
     snapshots,
+    socket,
     stream_snapshots,
     streams,
 )
 from service.api.middleware import OPEN_PATHS, ApiKeys, BodyLimit, Crowd, RequestContext
+from service.api.origins import Origins, cors
 from service.compute import ComputeThread
 from service.engines import Engines
 from service.metrics import Metrics
@@ -35,6 +39,26 @@ Predicts the next item of every stream it is fed, and learns from each item the 
 
 Create a **model**, then send each stream's items in order. Each reply scores the prediction that awaited the item and
 gives the next one. Every error is `{"error": {"code", "message", "request_id", …}}`.
+"""
+
+FRAMES = """
+Items one by one, many at once, or over a connection that lasts: `POST /v1/models/{model}/observations` with
+`Content-Type: application/x-ndjson`, or a WebSocket at `/v1/models/{model}/socket`. Both take `?experts=true`.
+
+Over both, **frames** are answered in their order, each by one, and need not wait for each other. A frame is a line or
+a message, one JSON object: an observation `{"stream", "item", "sequence"?, "timestamp"?}`, answered by the reply;
+`{"observations": […]}`, answered by `{"results": […]}`; or `{"streams": […]}`, answered by `{"sequences", "window"}`
+once all before it is. What is wrong with a frame is answered by `{"error"}`, and the connection goes on. Of a
+connection no more than `window.items` are taken in before their answers are written; of one stream no more than
+`window.per_stream` should await their answers, so that each can be sent again.
+
+NDJSON: lines are answered while the body arrives; blank ones say nothing, in either direction. Where the service ends
+the answer, its last line is `{"error", "final": true}`.
+
+WebSocket: a key goes into the header `Authorization`, or, from a browser, into the subprotocol
+`stepahead.key.` + base64url of the key without padding, offered beside `stepahead`. What refuses the handshake is
+answered as HTTP. It is closed with 1009 `body_too_large`, 1011 `internal`, 1012 `draining`, or 4000 and the error's
+status.
 """
 
 
@@ -63,11 +87,29 @@ def create_app(settings: Settings) -> FastAPI:
             await access.close()
 
     app = FastAPI(
-        title="stepahead", version=__version__, description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False
+        title="stepahead",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_tags=[{"name": "observations", "description": FRAMES}],
+        lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.state.settings, app.state.metrics = settings, metrics
-    for part in (models, snapshots, observations, streams, stream_snapshots, archives, sizes, health):
-        app.include_router(part.router)
+    for router in (
+        models.router,
+        snapshots.router,
+        observations.router,
+        observations.many,
+        sequences.router,
+        streams.router,
+        events.router,
+        stream_snapshots.router,
+        archives.router,
+        sizes.router,
+        health.router,
+        socket.router,
+    ):
+        app.include_router(router)
     failures.install(app)
     openapi.install(app, OPEN_PATHS, settings)
     app.add_middleware(
@@ -78,6 +120,9 @@ def create_app(settings: Settings) -> FastAPI:
         metrics=metrics,
     )
     app.add_middleware(ApiKeys, keys=settings.keys, metrics=metrics)
+    app.add_middleware(Origins, allowed=settings.origins, metrics=metrics)
     app.add_middleware(Crowd, max_connections=settings.max_connections, metrics=metrics)
+    if settings.origins:
+        app.add_middleware(cors, allowed=settings.origins)
     app.add_middleware(RequestContext, metrics=metrics)  # added last: it is the outermost
     return app

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +133,20 @@ class Batcher:
                 bound = self._max_per_stream
                 entry.resolve(Overloaded(f"{bound} items of the stream wait already", max_queue_per_stream=bound))
         self._count(taken)
+
+    def refuse_if_full(self, entries: Sequence[Entry]) -> None:
+        """Return if all entries of a frame would be taken, or as many as ever could be.
+
+        Raises:
+            Overloaded: As :meth:`add`, or if one of their streams has no room for its own.
+        """
+        self._refuse_over_bounds(len(entries))
+        counts = Counter(entry.stream for entry in entries)
+        self._refuse_long_wait(counts)
+        for stream, n in counts.items():
+            waiting, bound = len(self._waiting.get(stream, ())), self._max_per_stream
+            if waiting and waiting + n > bound:
+                raise Overloaded(f"{waiting} items of the stream wait, at most {bound} may", max_queue_per_stream=bound)
 
     def refuse_if_crowded(self) -> None:
         """Return if an item of a new stream would be taken; it says so before anything is known of a frame.

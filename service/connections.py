@@ -14,8 +14,9 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.api.connection import CONNECTION
 from service.api.middleware import CROWDED
 from service.errors import HeadTooLarge, Malformed, RequestTimeout, ServiceError
 
@@ -29,6 +30,10 @@ OTHER_FILES = 256
 
 SPARE = 4
 """Beyond the bound a quarter more are kept, to be told so and for health checks; further ones are cut off."""
+
+
+LAST_S = 10.0
+"""Seconds that a client has to read the end of an answer that was cut off, and to end a request that is answered."""
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -97,7 +102,9 @@ class BoundedConnection(HttpToolsProtocol):
         self._stop_waiting()
         before = self.cycle
         super().on_headers_complete()
-        self._n_unanswered += self.cycle is not before
+        if self.cycle is not before:
+            self._n_unanswered += 1
+            self.cycle.scope["state"][CONNECTION] = _Answer(self, self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Take in a piece of a body."""
@@ -105,14 +112,20 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End a request; what follows is the next one's head."""
-        self._head_bytes, self._in_head = 0, True
+        """End a request; what follows is the next one's head, but for a WebSocket."""
+        self._head_bytes, self._in_head = 0, not self._should_upgrade()
         super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        """Whether a request opens a WebSocket; one behind others that are not answered yet is taken as plain HTTP."""
+        return not self._n_unanswered and super()._should_upgrade()
 
     def on_response_complete(self) -> None:
         """Go on to the next request, or to what came after the last one and was none."""
         super().on_response_complete()
         self._n_unanswered -= 1
+        if self.cycle.response_complete and not self._in_head:  # and it is not the next one's
+            self.loop.call_later(LAST_S, self._close_unfinished, self.cycle)
         if self._refusal is not None and not self._n_unanswered:
             self._answer(self._refusal)
 
@@ -136,6 +149,11 @@ class BoundedConnection(HttpToolsProtocol):
         if self._head_bytes:
             self._refuse(RequestTimeout("headers", self._head_timeout_s))
         else:
+            self.transport.close()
+
+    def _close_unfinished(self, cycle: RequestResponseCycle) -> None:
+        """Close a connection whose request goes on long after its answer has ended."""
+        if self.cycle is cycle and not self._in_head:
             self.transport.close()
 
     def _refuse(self, error: ServiceError) -> None:
@@ -164,6 +182,28 @@ class BoundedConnection(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + content)
         self.transport.close()
+
+
+class _Answer:
+    """The answer to one request on its connection."""
+
+    def __init__(self, connection: BoundedConnection, cycle: RequestResponseCycle) -> None:
+        self._connection = connection
+        self._cycle = cycle
+
+    def unsent_bytes(self) -> int:
+        """How much of what was written has not left yet."""
+        return self._cycle.transport.get_write_buffer_size()
+
+    def cut_off(self, code: int, reason: str, last: bytes) -> None:  # noqa: ARG002 - of WebSockets
+        """End an answer that has begun; if the client does not read it to the end soon, break off."""
+        transport = self._cycle.transport
+        if self._cycle.response_complete or transport.is_closing():
+            return
+        self._cycle.response_complete = True
+        transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
+        transport.close()
+        self._connection.loop.call_later(LAST_S, transport.abort)
 
 
 def allow_files(max_connections: int) -> None:

@@ -16,6 +16,14 @@ _PREDICTION: dict[str, Any] = {
 }
 
 
+_SCORE: dict[str, Any] = {
+    "nll": 1.31,
+    "anomaly": 0.12,
+    "drift": {"drifting": False, "level": 0.04, "fields": []},
+    "fields": {"load": {"error": 0.4, "crps": 0.21, "covered": True}, "state": {"nll": 0.22, "rank": 1}},
+}
+
+
 class RealScore(BaseModel):
     """How good the prediction of a real field was."""
 
@@ -124,15 +132,7 @@ class Reply(BaseModel):
                     "stream": "site-7",
                     "sequence": 17,
                     "duplicate": False,
-                    "score": {
-                        "nll": 1.31,
-                        "anomaly": 0.12,
-                        "drift": {"drifting": False, "level": 0.04, "fields": []},
-                        "fields": {
-                            "load": {"error": 0.4, "crps": 0.21, "covered": True},
-                            "state": {"nll": 0.22, "rank": 1},
-                        },
-                    },
+                    "score": _SCORE,
                     "prediction": _PREDICTION,
                 }
             ]
@@ -173,6 +173,23 @@ class Results(BaseModel):
     results: list[Reply | ErrorReply] = Field(description="One for each observation, in order.")
 
 
+class Window(BaseModel):
+    """How far a caller that does not wait for each answer may go ahead."""
+
+    items: int = Field(description="Most items taken in from one connection before their answers are written.")
+    per_stream: int = Field(description="Replies kept per stream: most items of one that may await their answers.")
+
+
+class Sequences(BaseModel):
+    """Where streams are."""
+
+    sequences: dict[str, int] = Field(
+        description="The last applied sequence of each stream; 0 where there is no such stream.",
+        examples=[{"site-7": 17, "new": 0}],
+    )
+    window: Window
+
+
 class ModelInfo(BaseModel):
     """A model."""
 
@@ -194,7 +211,7 @@ class Size(BaseModel):
 
     streams: int
     belief_bytes: int = Field(description="A belief as it is written.")
-    reply_bytes: int = Field(description="A kept reply, without what experts said.")
+    reply_bytes: int = Field(description="A kept reply with its item, without what experts said.")
     kept_replies: int = Field(description="Replies kept per stream.")
     key_bytes: int = Field(description="What the store adds for a stream.")
     stream_bytes: int = Field(description="A stream that keeps all the replies it may, in the store.")
@@ -280,6 +297,50 @@ class Forecasts(BaseModel):
     stream: str
     sequence: int = Field(description="Of the first predicted item.")
     steps: list[Forecast]
+
+
+Values = dict[str, float | str | None]
+"""Of an item, by field; `null` where one was missing."""
+
+
+class HistoryItem(BaseModel):
+    """An item, what had been predicted, and how good that was."""
+
+    sequence: int
+    item: Values = Field(description="The observed values by field; `null` where one was missing.")
+    timestamp: str | None = Field(description="When it was; `null` if that was not told.")
+    prediction: Prediction | None = Field(
+        description="That awaited this very item, without what experts said; `null` where it is not kept."
+    )
+    score: Score | None = Field(description="Of that prediction; `null` for a stream's first item.")
+
+
+class History(BaseModel):
+    """A stream's last items, oldest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "stream": "site-7",
+                    "sequence": 18,
+                    "items": [
+                        {
+                            "sequence": 18,
+                            "item": {"load": 3.2, "state": "busy"},
+                            "timestamp": "2026-01-01T10:00:00Z",
+                            "prediction": _PREDICTION,
+                            "score": _SCORE,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    stream: str
+    sequence: int = Field(description="Of the last applied item.")
+    items: list[HistoryItem] = Field(description="Those that are kept; none right after a fork or an import.")
 
 
 class BeliefView(BaseModel):

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -16,7 +17,16 @@ from model.spec import ModelSpec
 from service.batcher import Answer, Batcher, Entry, Frame, Observation
 from service.bounds import SharedBounds
 from service.compute import ComputeThread
-from service.errors import Draining, InvalidItem, ServiceError, StoreUnavailable, UnknownModel, UnknownStream
+from service.errors import (
+    Draining,
+    InvalidItem,
+    Overloaded,
+    ServiceError,
+    StoreUnavailable,
+    UnknownModel,
+    UnknownStream,
+)
+from service.events import Events
 from service.learning import Learning
 from service.metrics import Metrics
 from service.model_snapshots import ModelSnapshots
@@ -35,6 +45,18 @@ MAX_BATCH_BYTES = 8 * 2**20
 """Most bytes of beliefs that one read or commit moves, so that it is done well within the store's deadline."""
 
 
+LOOK_AGAIN_S = 0.05
+"""Between two looks for room in the queue, where other models fill it; a batch of the own model is seen at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taking:
+    """A frame and those of its observations that are items of the model."""
+
+    frame: Frame
+    entries: list[Entry]
+
+
 class Engine:
     """The owner of a partition: learns its streams' items, one micro-batch at a time.
 
@@ -47,6 +69,7 @@ class Engine:
         settings: Bounds of queue and batch, and how often to snapshot.
         bounds: Those that all models share.
         metrics: What it reports to.
+        events: Tells readers what was learned.
     """
 
     def __init__(
@@ -59,6 +82,7 @@ class Engine:
         settings: Settings,
         bounds: SharedBounds,
         metrics: Metrics,
+        events: Events,
     ) -> None:
         self.model = model
         self._partition = partition
@@ -68,13 +92,15 @@ class Engine:
         weights = WeightsLog(partition, compute, settings.snapshot_every_updates, metrics.damaged_records)
         self._owner = Owner(model, partition, load_spec, compute, weights)
         self._population = Population(partition)
-        self._learning = Learning(model, self._owner, partition, self._population, compute, metrics)
+        self._learning = Learning(model, self._owner, partition, self._population, compute, metrics, events)
         self.reader = Reader(model, partition, self.between_batches, reading, bounds)
         self.snapshots = ModelSnapshots(
             partition, self.between_batches, self._owner.begin_anew, compute, settings.max_snapshots
         )
         self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
         self._arrived = asyncio.Event()
+        self._line = asyncio.Lock()  # who waits for room in the queue, in order of arrival
+        self._room = asyncio.Event()  # set whenever there may be some
         self._refusal: ServiceError | None = None  # set once it takes no new items
         self._loop: asyncio.Task[None] | None = None
 
@@ -141,8 +167,51 @@ class Engine:
             Draining: If the service shuts down.
             UnknownModel: If the model was deleted.
         """
+        self._refuse_if_told()
+        return await self._queue(self._frame(observations, experts=experts))
+
+    async def accept(
+        self, observations: Sequence[Observation | ServiceError], *, experts: bool = False, wait_s: float
+    ) -> asyncio.Future[list[Answer]]:
+        """Take a frame of observations once there is room; return what resolves to an answer for each, in order.
+
+        Frames that wait for room are taken in the order of their arrival. Nothing is awaited between the taking and
+        the return, so who is cancelled meanwhile knows that nothing was taken.
+
+        Args:
+            observations: As for :meth:`submit`.
+            experts: As for :meth:`submit`.
+            wait_s: Longest wait for room.
+
+        Raises:
+            ServiceError: As :meth:`submit`, once ``wait_s`` are over; none was taken.
+        """
+        self._refuse_if_told()
+        taking = self._frame(observations, experts=experts)
+        if self._line.locked() or not self._has_room(taking):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s), self._line:
+                    while not self._has_room(taking):
+                        self._room.clear()
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(self._room.wait(), LOOK_AGAIN_S)
+        self._refuse_if_told()
+        return self._queue(taking)
+
+    def _refuse_if_told(self) -> None:
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
+
+    def _has_room(self, taking: _Taking) -> bool:
+        """Whether a frame would be taken, or refused for another reason than want of room."""
+        try:
+            self._batcher.refuse_if_full(taking.entries)
+        except Overloaded:
+            return self._refusal is not None
+        return True
+
+    def _frame(self, observations: Sequence[Observation | ServiceError], *, experts: bool) -> _Taking:
+        """A frame of observations, those answered in their place that cannot be items of the model."""
         frame = Frame(len(observations), asyncio.get_running_loop().create_future(), experts=experts)
         entries, now_s = [], time.perf_counter()
         for place, observation in enumerate(observations):
@@ -155,9 +224,13 @@ class Engine:
                 frame.resolve(place, InvalidItem(str(error), stream=observation.stream))
             else:
                 entries.append(Entry(observation.stream, item, observation.sequence, frame, place, now_s))
-        self._batcher.add(entries)
+        return _Taking(frame, entries)
+
+    def _queue(self, taking: _Taking) -> asyncio.Future[list[Answer]]:
+        """Queue a frame's entries."""
+        self._batcher.add(taking.entries)
         self._arrived.set()
-        return await frame.future
+        return taking.frame.future
 
     def refuse_if_crowded(self) -> None:
         """Return if items may be taken, as far as that can be told before they are read.
@@ -166,6 +239,15 @@ class Engine:
             Overloaded: If what waits already leaves no room for any.
         """
         self._batcher.refuse_if_crowded()
+
+    async def sequences(self, streams: Sequence[str]) -> list[int]:
+        """The last applied sequence of each stream, 0 where there is none: after all that was answered before.
+
+        Raises:
+            StoreUnavailable: If the store did not answer.
+        """
+        async with self.between_batches():  # after a commit of unknown outcome that is known first
+            return await self._partition.load_sequences(streams)
 
     async def delete_stream(self, stream: str) -> None:
         """Forget a stream with all it carries.
@@ -234,6 +316,7 @@ class Engine:
                 async with self._turn:
                     # By name: what a batch leads to is then a matter of what is in it, not of who came first.
                     batch = sorted(self._batcher.take(self._batch_bound), key=attrgetter("stream"))
+                    self._room.set()
                     await self._run_batch(batch)
                     await self._keep_house()
         finally:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 
 from model.spec import ModelSpec
@@ -14,6 +14,8 @@ from service.catalogue import Catalogue
 from service.compute import ComputeThread
 from service.engine import Engine
 from service.errors import Draining, InvalidSpec, ModelExists, UnknownModel, WeightsLost
+from service.events import Events
+from service.history import History
 from service.metrics import Metrics
 from service.model_record import ModelRecord
 from service.model_snapshots import restore_lost
@@ -46,10 +48,13 @@ class Engines:
         self._settings = settings
         self._metrics = metrics
         self._bounds = SharedBounds(Bound(settings.max_queue_total), Bound(settings.max_reads))
+        self.history = History(store, self.catalogue, reading, self._bounds)
+        self.events = Events()
         self._open = OpenEngines(self._engine, self.catalogue.record, settings, metrics)
         self.leaving = False
         self.draining = False
         self.aborted = False
+        self._to_tell: dict[object, Callable[[], None]] = {}
 
     def use(self, model: str) -> AbstractAsyncContextManager[Engine]:
         """The model's engine, opened if it is not yet, and kept open until the end of the block.
@@ -103,6 +108,7 @@ class Engines:
             there = await self.catalogue.claim(model, record)
             if there is None:
                 await self._close(model)  # of one that another service deleted, or that the store lost
+                self.events.end(model, UnknownModel(model))
         if there is None:
             return record, True
         if not there.is_of(spec):
@@ -132,6 +138,7 @@ class Engines:
             if await self.catalogue.claim(model, record.unfinished()) is not None:
                 raise ModelExists(model, "already")
             await self._close(model)  # one that another service deleted
+            self.events.end(model, UnknownModel(model))
             await self.catalogue.fill(model, record, write)
         return record
 
@@ -162,7 +169,9 @@ class Engines:
         """
         async with self._open.lock(model):
             await self._close(model)
-            if not await self._store.delete_model(model):
+            there = await self._store.delete_model(model)
+            self.events.end(model, UnknownModel(model))
+            if not there:
                 raise UnknownModel(model)
 
     async def restore_weights(self, model: str, snapshot: str) -> None:
@@ -200,6 +209,18 @@ class Engines:
             except ValueError as error:
                 raise InvalidSpec(str(error)) from error
 
+    @contextmanager
+    def telling_of_end(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Have ``tell`` called once no new items are taken: at once if that is so, not after the block."""
+        if self.draining:
+            tell()
+        place = object()
+        self._to_tell[place] = tell
+        try:
+            yield
+        finally:
+            del self._to_tell[place]
+
     def weights_version(self, model: str) -> int | None:
         """Weight updates of a model so far; ``None`` while it is not open in this process."""
         engine = self._open.peek(model)
@@ -222,8 +243,7 @@ class Engines:
         """
         if self.draining:
             return
-        self.leaving = self.draining = True
-        self._open.refuse()
+        self._refuse()
         engines = list(self._open)
         try:
             async with asyncio.timeout(self._settings.drain_timeout_s):
@@ -232,6 +252,8 @@ class Engines:
             log.warning("gave up draining after %g s", self._settings.drain_timeout_s)
             await self._abort_all()
             return
+        finally:
+            self.events.close(Draining())  # readers have had what was learned until now
         for engine, outcome in zip(engines, outcomes, strict=True):
             if isinstance(outcome, BaseException):  # nothing is lost: the redo log holds what a snapshot would
                 log.warning("model %s: no snapshot at the end: %s", engine.model, outcome)
@@ -241,9 +263,17 @@ class Engines:
 
         Nothing that was acknowledged is lost by it: the redo log holds what a snapshot would.
         """
-        self.leaving = self.draining = self.aborted = True
-        self._open.refuse()
+        self.aborted = True
+        self._refuse()
+        self.events.close(Draining())
         await self._abort_all()
+
+    def _refuse(self) -> None:
+        """Take no new items, and tell so whoever wants to know."""
+        self.leaving = self.draining = True
+        self._open.refuse()
+        for tell in list(self._to_tell.values()):
+            tell()
 
     async def _abort_all(self) -> None:
         for engine in self._open:
@@ -259,6 +289,7 @@ class Engines:
             self._settings,
             self._bounds,
             self._metrics,
+            self.events,
         )
 
     async def _close(self, model: str) -> None:

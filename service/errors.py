@@ -10,11 +10,12 @@ ServiceError
 ├── InvalidRequest                         422   a path, query or envelope that fits no call
 ├── NotFound                               404   no call has this path
 ├── MethodNotAllowed                       405
-├── RequestTimeout                         408
+├── RequestTimeout, SlowReader             408
 ├── BodyTooLarge                           413
 ├── Malformed                              400   no HTTP
 ├── HeadTooLarge                           431
 ├── Unauthorized                           401
+├── ForbiddenOrigin                        403
 ├── Overloaded                             429   with Retry-After
 ├── DamagedSnapshot                        500   what was kept cannot be read; nothing was changed
 ├── WeightsLost                            500   all that the weights could be recovered from is damaged
@@ -38,6 +39,18 @@ MAX_ECHO = 100
 MAX_MESSAGE = 1000
 """Most characters of a message, whoever wrote it."""
 
+CLOSE_CODES = {
+    "internal": 1011,
+    "body_too_large": 1009,
+    "draining": 1012,
+    "overloaded": 1013,
+    "store_unavailable": 1013,
+}
+"""How a WebSocket ends of an error, by its code; of all others with 4000 and their status."""
+
+MAX_REASON_BYTES = 123
+"""Most bytes of the reason that a WebSocket ends with, as the protocol has it."""
+
 
 def brief(text: str, most: int = MAX_ECHO) -> str:
     """The text, cut where it is too long to be repeated."""
@@ -55,6 +68,16 @@ class ServiceError(Exception):
         self.message = brief(message, MAX_MESSAGE)
         super().__init__(self.message)
         self.data = data
+
+    @property
+    def close_code(self) -> int:
+        """What a WebSocket is closed with that ends of this error."""
+        return CLOSE_CODES.get(self.code, 4000 + self.status)
+
+    @property
+    def close_reason(self) -> str:
+        """The code and as much of the message as a close frame holds."""
+        return f"{self.code}: {self.message}".encode()[:MAX_REASON_BYTES].decode(errors="ignore")
 
     def to_dict(self, request_id: str) -> dict[str, Any]:
         """The contract's error object."""
@@ -188,8 +211,8 @@ class BodyTooLarge(ServiceError):
 
     code, status = "body_too_large", 413
 
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"the body is over {limit_bytes} bytes", limit_bytes=limit_bytes)
+    def __init__(self, limit_bytes: int, what: str = "body") -> None:
+        super().__init__(f"the {what} is over {limit_bytes} bytes", limit_bytes=limit_bytes)
 
 
 class Malformed(ServiceError):
@@ -216,6 +239,18 @@ class Unauthorized(ServiceError):
         super().__init__("send a valid API key as 'Authorization: Bearer KEY'")
 
 
+class ForbiddenOrigin(ServiceError):
+    """A page of another site made a browser call."""
+
+    code, status = "forbidden_origin", 403
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"pages of {brief(origin)!r} may not call; allowed_origins says which may besides the service's own",
+            origin=brief(origin),
+        )
+
+
 class Overloaded(ServiceError):
     """A bound was reached; the item was not accepted.
 
@@ -239,6 +274,15 @@ class RequestTimeout(ServiceError):
 
     def __init__(self, part: str, limit_s: float) -> None:
         super().__init__(f"the {part} took over {limit_s:g} seconds to arrive", limit_s=limit_s)
+
+
+class SlowReader(ServiceError):
+    """The caller did not read what it was answered."""
+
+    code, status = "slow_reader", 408
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"nothing was read for over {limit_s:g} seconds", limit_s=limit_s)
 
 
 class DamagedSnapshot(ServiceError):

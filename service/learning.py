@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from model.drift import n_begun
 from service.batcher import Entry
 from service.compute import ComputeThread
-from service.errors import StoreUnavailable
+from service.errors import StoreUnavailable, UnknownModel
+from service.events import Events
 from service.metrics import Metrics
 from service.owner import Owner
 from service.population import Population
@@ -29,6 +30,7 @@ class Learning:
         population: Bounds how many streams there may be.
         compute: The thread that learns.
         metrics: What it reports to.
+        events: Tells readers what was learned.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Learning:
         population: Population,
         compute: ComputeThread,
         metrics: Metrics,
+        events: Events,
     ) -> None:
         self._model = model
         self._owner = owner
@@ -46,6 +49,7 @@ class Learning:
         self._population = population
         self._compute = compute
         self._metrics = metrics
+        self._events = events
         self._attempted: list[Attempt] = []  # the last commit, until its outcome is known
 
     async def run(self, batch: list[Entry]) -> None:
@@ -53,13 +57,25 @@ class Learning:
 
         Where it is not known what became of a commit, that is read, and what was not learned is learned now.
         """
+        try:
+            await self._run(batch)
+        except UnknownModel as error:
+            self._events.end(self._model, error)
+            raise
+        finally:
+            if self._attempted:  # it was committed, or not: nobody knows
+                self._events.lose(self._model)
+
+    async def _run(self, batch: list[Entry]) -> None:
         self._attempted = []
         await self._owner.ensure()
         try:
             async with self._owner.owning():
                 await self._learn(batch)
         except StoreUnavailable as error:
-            if error.is_final or not self._attempted:
+            if error.is_final:
+                self._attempted = []
+            if not self._attempted:
                 raise
             log.warning("model %s: %s; reading what became of the commit", self._model, error)
             await self._owner.ensure()
@@ -88,6 +104,7 @@ class Learning:
         for attempt in learned:
             attempt.entry.resolve(attempt.change.reply)
             self._metrics.queued.observe(now_s - attempt.entry.queued_s)
+        self._events.publish(self._model, (attempt.change for attempt in learned))
         self._metrics.items.inc(len(learned))
         self._metrics.batch_size.observe(len(learned))
         self._attempted = []

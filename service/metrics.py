@@ -10,6 +10,7 @@ from service.errors import ServiceError
 
 REQUEST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PHASE_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+LASTING = ("websocket", "ndjson")
 DAMAGED = ("snapshot", "redo", "missing")
 BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
@@ -50,6 +51,28 @@ class Metrics:
         for kind in DAMAGED:
             self.damaged_records.labels(kind)  # there from the start, at 0
         self.models = Gauge("stepahead_models", "Models open in this process.", registry=registry)
+        self.event_readers = Gauge("stepahead_event_readers", "Connections that follow events.", registry=registry)
+
+        self.conversations = Gauge(
+            "stepahead_lasting_connections", "Lasting connections that are open.", ["kind"], registry=registry
+        )
+        self.unanswered = Gauge(
+            "stepahead_unanswered_items",
+            "Items taken in over lasting connections whose answers are not written yet.",
+            ["kind"], registry=registry,
+        )  # fmt: skip
+        self.frames = Counter(
+            "stepahead_frames_total", "Frames taken in over lasting connections.", ["kind"], registry=registry
+        )
+        self.closes = Counter(
+            "stepahead_closes_total",
+            "Ends of lasting connections: normal, gone without a word, or of an error by its code.",
+            ["kind", "code"], registry=registry,
+        )  # fmt: skip
+        for kind in LASTING:
+            self.conversations.labels(kind)  # there from the start, at 0
+            self.unanswered.labels(kind)
+            self.frames.labels(kind)
 
     def forget(self, model: str) -> None:
         """Drop what is labelled with a model that was closed."""

@@ -302,6 +302,12 @@ class StreamObservationIn(ObservationIn):
     stream: StreamId
 
 
+class StreamsIn(Wire):
+    """Streams that something is asked of."""
+
+    streams: list[StreamId] = Field(description="Their names.", examples=[["site-7", "site-8"]])
+
+
 class _DocumentedAs:
     """Shows a value that is checked later as the wire model that will check it."""
 

@@ -22,6 +22,7 @@ from service.connections import BoundedConnection, allow_files
 from service.engines import Engines
 from service.errors import StoreUnavailable
 from service.settings import Settings
+from service.sockets import BoundedSocket
 from service.store.embedded import EmbeddedServerError
 
 log = logging.getLogger("stepahead")
@@ -64,6 +65,11 @@ async def run(settings: Settings, tell: Callable[[str], None]) -> None:
         )
         config = uvicorn.Config(
             app,
+            ws=BoundedSocket,
+            ws_max_size=settings.max_frame_bytes,
+            ws_ping_interval=settings.heartbeat_s,
+            ws_ping_timeout=settings.slow_reader_s,
+            ws_per_message_deflate=False,
             http=cast("type[asyncio.Protocol]", bounded),  # Uvicorn only calls it
             lifespan="off",  # entered here, where what it raises can be told in one line
             log_config=None,

@@ -79,6 +79,29 @@ class Settings(BaseSettings):
     )
     max_items_per_request: int = Field(10_000, ge=1, le=1_000_000, description="Most items in one request.")
     max_body_bytes: int = Field(4 * 2**20, ge=1024, le=2**30, description="Largest request body, in bytes.")
+    max_frame_bytes: int = Field(
+        4 * 2**20,
+        ge=1024,
+        le=2**30,
+        description="Largest message of a WebSocket and longest line of a streamed body, in bytes.",
+    )
+    max_window_items: int = Field(
+        1024,
+        ge=1,
+        le=1_000_000,
+        description="Most items taken in from one lasting connection before their answers are written.",
+    )
+    heartbeat_s: float = Field(
+        15.0, gt=0, le=3600, description="Seconds of silence after which a lasting connection is shown to be alive."
+    )
+    slow_reader_s: float = Field(
+        60.0, gt=0, le=3600, description="Longest that a lasting connection's other side may read nothing, in seconds."
+    )
+    allowed_origins: str | None = Field(
+        None,
+        description="Sites whose pages may call from a browser beside the service's own, comma separated, as "
+        "https://example.com; or *.",
+    )
     max_head_bytes: int = Field(64 * 2**10, ge=1024, le=2**24, description="Largest head of a request, in bytes.")
     head_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="Longest wait for the end of a request's head, in seconds."
@@ -86,7 +109,9 @@ class Settings(BaseSettings):
     max_horizon: int = Field(
         1000, ge=1, le=10_000, description="Most items a prediction may reach ahead; each takes a few milliseconds."
     )
-    kept_replies: int = Field(64, ge=1, le=65_536, description="Replies kept per stream for resends.")
+    kept_replies: int = Field(
+        64, ge=1, le=65_536, description="Replies and items kept per stream, for resends and its history."
+    )
     snapshot_every_updates: int = Field(
         1000, ge=1, le=1_000_000, description="Weight updates after which the weights are snapshotted."
     )
@@ -127,6 +152,14 @@ class Settings(BaseSettings):
                 raise ValueError("keys are printable ASCII without spaces")
         return value
 
+    @field_validator("allowed_origins")
+    @classmethod
+    def _has_origins(cls, value: str | None) -> str | None:
+        for origin in () if value in {None, "*"} else str(value).split(","):
+            if not re.fullmatch(r"https?://[^/?#\s@*]+", origin.strip()):
+                raise ValueError(f"{origin.strip()!r} is no origin as https://example.com or http://localhost:3000")
+        return value
+
     @model_validator(mode="after")
     def _a_request_fits_the_queue(self) -> Self:
         for bound in ("max_queue", "max_queue_total"):
@@ -150,6 +183,12 @@ class Settings(BaseSettings):
     def keys(self) -> tuple[str, ...]:
         """The accepted API keys; empty where no key is asked for."""
         return () if self.api_keys is None else tuple(k.strip() for k in self.api_keys.get_secret_value().split(","))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The sites whose pages may call beside the service's own; ``*`` stands for all."""
+        given = (self.allowed_origins or "").split(",")
+        return tuple(origin.strip().lower() for origin in given if origin.strip())
 
     @property
     def store_place(self) -> str:

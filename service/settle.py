@@ -6,23 +6,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.belief import Beliefs
-from model.codec import DamagedRecord
+from model.codec import DamagedRecord, checksum_of
+from model.items import item_values
 from model.learner import Learner
 from model.step import Step
 from service.batcher import Entry
 from service.compute import ComputeThread
 from service.errors import SequenceGap, SequenceStale, ServiceError, StoreUnavailable
 from service.metrics import Metrics
-from service.replies import encode_reply, mark_duplicate
-from service.store import BeliefChange, Partition, StoredStream
+from service.replies import encode_reply, encode_values, mark_duplicate
+from service.store import BeliefChange, KeptItem, Partition, StoredStream
 
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """The entries that are next in their streams, and the beliefs they meet, in the same order."""
+    """The entries that are next in their streams, and the beliefs they meet, in the same order.
+
+    Args:
+        entries: To be learned.
+        beliefs: Decoded.
+        awaited_by: The checksum of each belief as it is stored; empty where there is none yet.
+    """
 
     entries: list[Entry]
     beliefs: Beliefs
+    awaited_by: list[bytes]
 
 
 async def settle(
@@ -56,9 +64,10 @@ async def settle(
         else:
             resent.append((entry, expected, received))
     await _answer_resent(resent, partition, metrics)
-    if len(todo) < len(readable):
-        return Todo([readable[i] for i in todo], beliefs[todo])
-    return Todo(readable, beliefs)
+    met = {entry.stream: b"" if s is None else checksum_of(s.belief) for entry, s in zip(batch, stored, strict=True)}
+    entries = [readable[i] for i in todo]
+    checksums = [met[entry.stream] for entry in entries]
+    return Todo(entries, beliefs[todo] if len(todo) < len(readable) else beliefs, checksums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +99,32 @@ def learn(learner: Learner, todo: Todo) -> tuple[Step, list[BeliefChange]]:
     """One step, and its results as they are stored and sent; changes nothing."""
     step = learner.step(todo.beliefs, [entry.item for entry in todo.entries])
     results = step.render([entry.frame.experts for entry in todo.entries])
-    changes = [
-        BeliefChange(entry.stream, result["sequence"], belief, encode_reply(entry.stream, result))
-        for entry, result, belief in zip(todo.entries, results, step.encoded_beliefs, strict=True)
-    ]
+    changes = []
+    for entry, result, belief, awaited_by in zip(
+        todo.entries, results, step.encoded_beliefs, todo.awaited_by, strict=True
+    ):
+        values = encode_values(item_values(learner.spec, entry.item))
+        item = KeptItem(values, entry.item.timestamp_us, awaited_by)
+        reply = encode_reply(entry.stream, result)
+        changes.append(BeliefChange(entry.stream, result["sequence"], belief, reply, item))
     return step, changes
 
 
 async def _answer_resent(resent: Sequence[tuple[Entry, int, int]], partition: Partition, metrics: Metrics) -> None:
     kept = await partition.load_replies([(entry.stream, received) for entry, _, received in resent])
     for (entry, expected, received), there in zip(resent, kept, strict=True):
-        if there.reply is None:
+        if there.damage is not None:
+            entry.resolve(ServiceError(f"the kept reply is damaged: {there.damage}", stream=entry.stream))
+        elif there.reply is None:
             entry.resolve(SequenceStale(entry.stream, expected, received))
         else:
+            try:
+                answer = mark_duplicate(there.reply, experts=entry.frame.experts)
+            except ValueError as error:
+                entry.resolve(ServiceError(f"the kept reply is damaged: {error}", stream=entry.stream))
+                continue
             metrics.duplicates.inc()
-            entry.resolve(mark_duplicate(there.reply, experts=entry.frame.experts))
+            entry.resolve(answer)
 
 
 def _decode(

@@ -11,15 +11,15 @@ from model.codec import Kind as RecordKind
 from model.codec import pack
 from model.examples import example_dtype
 from model.features import n_dense
-from model.items import Item
+from model.items import Item, item_values
 from model.learner import Learner
 from model.network import Network
 from model.ngrams.counts import MAX_ROWS
 from model.ngrams.lookup import ROW
 from model.ngrams.mix import lesson_dtype
 from model.spec import ModelSpec
-from service.replies import encode_reply
-from service.store.records import encode_reply as encode_kept
+from service.replies import encode_reply, encode_values
+from service.store.ring import Kept, KeptItem
 from service.weights_log import REDO_TO_SNAPSHOT
 
 MAX_VALUE_BYTES = 2**29
@@ -55,7 +55,7 @@ class Size:
     Args:
         streams: How many.
         belief_bytes: A belief as it is written.
-        reply_bytes: A kept reply, without what experts said.
+        reply_bytes: A kept reply with its item, without what experts said.
         kept_replies: Replies kept per stream.
         key_bytes: What the store adds for a stream: its keys, its place among the names, what allocating rounds up.
         stream_bytes: A stream that has had ``kept_replies`` items or more, in the store.
@@ -110,7 +110,7 @@ def size_of(
         ValueError: If the model is too large for the service.
     """
     check_size(spec)
-    belief, reply = _belief_bytes(spec), len(encode_kept(1, _typical_reply(spec, "s" * name_bytes)))
+    belief, reply = _belief_bytes(spec), _reply_bytes(spec, "s" * name_bytes)
     key = STREAM_KEY_BYTES + 2 * (name_bytes - STREAM_NAME_BYTES) + REPLY_KEY_BYTES * kept_replies
     stream = belief + reply * kept_replies + key
     snapshot = _snapshot_bytes(spec)
@@ -175,8 +175,11 @@ def _redo_bytes(spec: ModelSpec) -> int:
     return _HEAD_BYTES + example_dtype(spec).itemsize + lesson
 
 
-def _typical_reply(spec: ModelSpec, stream: str) -> bytes:
-    """What a stream that has run for a while is answered: by the smallest network, which answers in the same form."""
+def _reply_bytes(spec: ModelSpec, stream: str) -> int:
+    """Of what a stream that has run for a while keeps of an item.
+
+    It is found by the smallest network, which answers in the same form.
+    """
     learner = Learner(replace(spec, hidden=1, layers=1, window=1))
     beliefs, source, replies = learner.fresh_beliefs(1), np.random.default_rng(0), []
     vocabularies = [f.values or _open_values(f.capacity or 0) for f in spec.categories]
@@ -188,8 +191,9 @@ def _typical_reply(spec: ModelSpec, stream: str) -> bytes:
         step = learner.step(beliefs, [item])
         learner.adopt(step)
         beliefs = step.beliefs
-        replies.append(encode_reply(stream, step.render()[0]))
-    return max(replies, key=len)
+        values = encode_values(item_values(spec, item))
+        replies.append(len(Kept(1, encode_reply(stream, step.render()[0]), KeptItem(values)).encode()))
+    return max(replies)
 
 
 def _open_values(capacity: int) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from benchmarks.chaos.ledger import Acknowledged, differing_bits
 from benchmarks.chaos.stored import Stored
 from benchmarks.chaos.workload import Workload
 from model.codec import DamagedRecord
+from model.items import item_values
 from model.learner import Learner
-from service.replies import encode_reply
+from service.replies import encode_reply, encode_values
 
 Place = tuple[str, int]
 """A stream and a sequence."""
@@ -38,7 +39,8 @@ class Verdict:
         lost: Acknowledged items that the store's beliefs do not hold.
         doubled: Items that the store's beliefs hold and nobody sent, and weight updates that no acknowledged item made.
         belief_bits: That differ between the store's beliefs and the replayed ones.
-        reply_bits: Between acknowledged and replayed replies, and between those and the ones kept in the store.
+        reply_bits: Between acknowledged and replayed replies, between those and the ones kept in the store, and
+            between the items that were sent and those kept there.
         weight_bits: Between weights recovered from the store and replayed ones.
         notes: What was found, in lines; the first of each kind.
     """
@@ -94,6 +96,14 @@ def judge(workload: Workload, replies: Replies, sent: Mapping[str, int], stored:
         if bits:
             verdict.reply_bits += bits
             verdict.note(f"{workload.model}, {stream!r}, item {sequence}: {bits} bits of the kept reply differ")
+    for (stream, sequence), observed in stored.items.items():
+        item = workload.item(stream, sequence)
+        values = encode_values(item_values(workload.spec, item))
+        bits = differing_bits(observed.values, values) if observed is not None else 8 * len(values)
+        bits += observed is None or observed.timestamp_us != item.timestamp_us
+        if bits:
+            verdict.reply_bits += bits
+            verdict.note(f"{workload.model}, {stream!r}, item {sequence}: {bits} bits of the kept item differ")
     verdict.weight_bits += differing_bits(stored.weights, replay.learner.encode_weights())
     if verdict.weight_bits:
         versions = f"version {stored.version} in the store, {replay.learner.version} replayed"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.chaos.workload import Workload
 from service.compute import ComputeThread
 from service.metrics import Metrics
 from service.recovery import Recovery
-from service.store import Store
+from service.store import KeptItem, Store
 
 PAGE = 200
 LAST_REPLIES = 3
@@ -22,6 +22,7 @@ class Stored:
     Args:
         beliefs: Bytes by stream.
         replies: Bytes of some kept replies, by stream and sequence; None for one that is not kept.
+        items: Observed items that are kept with these replies.
         weights: A snapshot of what a fresh recovery leads to.
         version: Of these weights.
     """
@@ -30,6 +31,7 @@ class Stored:
     replies: dict[tuple[str, int], bytes | None]
     weights: bytes
     version: int
+    items: dict[tuple[str, int], KeptItem | None] = field(default_factory=dict)
 
 
 async def read_stored(store: Store, workload: Workload, last: dict[str, int]) -> Stored:
@@ -56,10 +58,11 @@ async def read_stored(store: Store, workload: Workload, last: dict[str, int]) ->
     ]
     kept = await partition.load_replies(items)
     replies = {item: there.reply for item, there in zip(items, kept, strict=True)}
+    observed = {item: there.kept.item for item, there in zip(items, kept, strict=True) if there.kept is not None}
     compute = ComputeThread("recovery", threads=1)
     try:
         recovery = Recovery(partition, compute, workload.spec, Metrics().damaged_records)
         learner = (await recovery.run()).learner
     finally:
         compute.close()
-    return Stored(beliefs, replies, learner.encode_weights(), learner.version)
+    return Stored(beliefs, replies, learner.encode_weights(), learner.version, observed)

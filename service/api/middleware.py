@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import logging
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.connection import LASTING
 from service.api.failures import respond
+from service.api.ndjson import is_streamed
 from service.errors import BodyTooLarge, Overloaded, RequestTimeout, ServiceError, Unauthorized
 from service.metrics import Metrics
 
@@ -22,12 +26,15 @@ log = logging.getLogger("stepahead")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _ARCHIVE = re.compile(r"/v1/models/[^/]+(/streams/[^/]+)?/archive")
-STREAMED = "application/x-ndjson"
-"""Type of a body that may arrive for as long as its sender likes."""
+_STREAMED = re.compile(r"/v1/models/[^/]+/observations")
+
+KEY_SUBPROTOCOL = "stepahead.key."
+"""What a subprotocol begins with that is a key: its bytes follow in base64url, without padding."""
 
 CROWDED = "crowded"
 """In the state of a request: its connection is one more than there may be."""
 
+_BEGINNINGS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:/+=-]{1,128}")
 
 
@@ -49,15 +56,12 @@ class RequestContext:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         status = 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] in _BEGINNINGS:
+                status = message.get("status", 101)
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
@@ -65,15 +69,17 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception as error:
-            log.exception("request %s: %s %s failed", request_id, scope["method"], scope["path"])
+            log.exception("request %s: %s failed", request_id, scope["path"])
             if status:  # the response has begun: all that is left is to break it off
                 raise
             self._metrics.count_errors([ServiceError("")])
             await respond(error, request_id)(scope, receive, send_with_id)
         finally:
-            route = getattr(scope.get("route"), "path_format", "unmatched")
-            method = scope["method"] if scope["method"] in METHODS else "other"
-            self._metrics.requests.labels(method, route, status or "aborted").observe(time.perf_counter() - begun_s)
+            if scope["type"] == "http" and not scope["state"].get(LASTING):  # who stays long says nothing of calls
+                route = getattr(scope.get("route"), "path_format", "unmatched")
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                taken_s = time.perf_counter() - begun_s
+                self._metrics.requests.labels(method, route, status or "aborted").observe(taken_s)
 
 
 class Crowd:
@@ -109,25 +115,33 @@ class ApiKeys:
         """Handle one connection."""
         if scope["type"] == "lifespan" or not self._keys or scope["path"] in OPEN_PATHS or self._may(scope):
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
         else:
             self._metrics.count_errors([Unauthorized()])
             await respond(Unauthorized(), scope["state"]["request_id"])(scope, receive, send)
 
     def _may(self, scope: Scope) -> bool:
-        scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
-        sent = key.strip().encode("utf-8", "replace")
         # Every key is compared, and each in constant time: how long it takes tells nothing.
-        matches = [hmac.compare_digest(sent, known) for known in self._keys]
-        return scheme.lower() == "bearer" and any(matches)
+        matches = [hmac.compare_digest(sent, known) for sent in _sent_keys(scope) for known in self._keys]
+        return any(matches)
+
+
+def _sent_keys(scope: Scope) -> Iterator[bytes]:
+    """The keys that a caller sent: in a header, or as a browser's WebSocket can, which sends none of its own."""
+    scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        yield key.strip().encode("utf-8", "replace")
+    for offered in scope.get("subprotocols", ()):
+        if offered.startswith(KEY_SUBPROTOCOL):
+            with suppress(ValueError):
+                encoded = offered.removeprefix(KEY_SUBPROTOCOL)
+                yield base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
 
 
 class BodyLimit:
     """Refuses bodies over a limit, and those that take too long to arrive.
 
     Their length is refused as it was declared before they are read, else once they are over the limit. Archives have a
-    limit of their own. A body of newline-delimited JSON may take its time.
+    limit of their own. Observations as newline-delimited JSON are bounded by the line, and may take their time.
     """
 
     def __init__(
@@ -145,6 +159,9 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        if _STREAMED.fullmatch(scope["path"]) and is_streamed(headers.get("content-type", "")):
+            await self._app(scope, receive, send)
+            return
         declared = headers.get("content-length", "")
         is_archive = scope["method"] == "PUT" and _ARCHIVE.fullmatch(scope["path"])
         max_bytes = self._max_archive_bytes if is_archive else self._max_bytes
@@ -153,8 +170,7 @@ class BodyLimit:
             return
         received_bytes, responding, whole = 0, False, False
         refusal: ServiceError | None = None
-        timed = not headers.get("content-type", "").lower().startswith(STREAMED)
-        deadline_s = asyncio.get_running_loop().time() + self._timeout_s if timed else None
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
 
         async def receive_bounded() -> Message:
             nonlocal received_bytes, whole, refusal

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 
-from service.api import routes
+from service.api import frames, ndjson, routes
 from service.api.routes import (
     BODY,
     ENGINE,
@@ -20,12 +19,41 @@ from service.api.routes import (
     WithExperts,
     error_docs,
 )
-from service.batcher import Observation
 from service.documents import Reply, Results
 from service.errors import InvalidItem, InvalidRequest, SequenceGap, SequenceStale, ServiceError
-from service.schemas import ObservationIn, ObservationsIn, StreamObservationIn
+from service.schemas import ObservationIn, ObservationsIn
+
+LINES_IN: dict[str, Any] = {
+    ndjson.TYPE: {
+        "schema": {"type": "string", "description": "A frame in each line, for as long as the sender likes."},
+        "example": '{"stream": "site-7", "item": {"load": 3.2}}\n{"streams": ["site-7"]}\n',
+    }
+}
+LINES_OUT: dict[str, Any] = {
+    ndjson.TYPE: {"schema": {"type": "string", "description": "The answer to each frame in a line, in their order."}}
+}
+
+
+class ManyRoute(ObservationRoute):
+    """A route that takes items as one body, or line by line for as long as the sender likes."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Handle a request by the type of its body."""
+        handle = super().get_route_handler()
+
+        async def handle_either(request: Request) -> Response:
+            if not ndjson.is_streamed(request.headers.get("content-type", "")):
+                return await handle(request)
+            model = request.path_params["model"]
+            response = ndjson.LinesResponse(request, model)
+            await request.app.state.engines.get(model)  # what keeps it from being used is answered before the head
+            return response
+
+        return handle_either
+
 
 router = APIRouter(route_class=ObservationRoute, prefix="/v1/models/{model}", tags=["observations"])
+many = APIRouter(route_class=ManyRoute, prefix="/v1/models/{model}", tags=["observations"])
 
 
 @router.post(
@@ -49,7 +77,12 @@ async def observe(
     return routes.json_bytes(answer)
 
 
-@router.post("/observations", response_model=Results, responses=error_docs(*BODY, *ENGINE, InvalidItem, InvalidRequest))
+@many.post(
+    "/observations",
+    response_model=Results,
+    responses={200: {"content": LINES_OUT}, **error_docs(*BODY, *ENGINE, InvalidItem, InvalidRequest)},
+    openapi_extra={"requestBody": {"content": LINES_IN}},
+)
 async def observe_many(
     model: ModelName,
     body: ObservationsIn,
@@ -63,21 +96,12 @@ async def observe_many(
     Several items of one stream are learned in their order. A bad item gets its `error` in its place and changes
     nothing; the others go on. Where the queue has no room for all of them none is taken, and the whole request is
     answered `overloaded`.
+
+    With `Content-Type: application/x-ndjson` the answer leaves while the body still arrives, line for line: see
+    *observations* above.
     """
-    if len(body.observations) > settings.max_items_per_request:
-        raise InvalidItem(f"at most {settings.max_items_per_request} observations fit one request")
+    observations = frames.read_observations(body, settings.max_items_per_request)
     async with engines.use(model) as engine:
-        answers = await engine.submit([read_observation(value) for value in body.observations], experts=experts)
-    request_id = request.state.request_id
-    results = (a if isinstance(a, bytes) else orjson.dumps(a.to_dict(request_id)) for a in answers)
+        answers = await engine.submit(observations, experts=experts)
     request.app.state.metrics.count_errors(answers)
-    return routes.json_bytes(b'{"results":[' + b",".join(results) + b"]}")
-
-
-def read_observation(value: Any) -> Observation | InvalidItem:
-    """One observation with its stream, or what is wrong with it."""
-    try:
-        observation = StreamObservationIn.model_validate(value)
-    except ValidationError as error:
-        return InvalidItem(routes.describe(error.errors(include_url=False)))
-    return observation.to_observation(observation.stream)
+    return routes.json_bytes(frames.render_results(answers, request.state.request_id))

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.api.routes import error_docs
+from service.api.streams import HISTORY
 from service.errors import Unauthorized
 from service.settings import Settings
 
@@ -40,6 +41,9 @@ def _describe(describe: Callable[[], dict[str, Any]], open_paths: frozenset[str]
         for parameter in operation.get("parameters", ()):
             if parameter["name"] == "horizon":
                 parameter["schema"]["maximum"] = settings.max_horizon
+            if parameter["name"] == "limit" and path.endswith("/history"):
+                kept = settings.kept_replies
+                parameter["schema"] = {"type": "integer", "minimum": 1, "maximum": kept, "default": min(HISTORY, kept)}
         for response in operation["responses"].values():
             response.setdefault("headers", {})["X-Request-ID"] = _REQUEST_ID
     if with_keys:

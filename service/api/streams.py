@@ -1,4 +1,4 @@
-"""Streams: list, summary, delete, prediction, belief."""
+"""Streams: list, summary, delete, prediction, belief, history."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from service import documents, views
 from service.api.routes import (
     ENGINE,
+    STORE,
     Engines,
     JsonRoute,
     ModelName,
@@ -16,11 +17,15 @@ from service.api.routes import (
     StreamPath,
     WithExperts,
     error_docs,
+    json_bytes,
     json_response,
 )
-from service.errors import InvalidRequest, UnknownStream
+from service.errors import InvalidRequest, InvalidSpec, UnknownModel, UnknownStream
 
 MAX_PAGE = 1000
+
+HISTORY = 20
+"""Items of a history, where nothing else is said and so many are kept."""
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/models/{model}/streams", tags=["streams"])
 
@@ -87,3 +92,25 @@ async def read_belief(model: ModelName, stream: StreamPath, engines: Engines) ->
     """Inspect a belief: its state and gates, and the item decoded from it before and after the last correction."""
     async with engines.use(model) as engine:
         return json_response(await engine.reader.read(stream, views.belief_inspected))
+
+
+@router.get(
+    "/{stream}/history",
+    response_model=documents.History,
+    responses=error_docs(UnknownModel, UnknownStream, InvalidSpec, InvalidRequest, *STORE),
+)
+async def read_history(
+    model: ModelName,
+    stream: StreamPath,
+    engines: Engines,
+    settings: Settings,
+    limit: Annotated[int | None, Query(ge=1, description="Most items, up to as many as the service keeps.")] = None,
+) -> Response:
+    """Read a stream's last items, oldest first: what was observed, what had been predicted, how good that was.
+
+    They are kept with the replies. A stream that was forked or imported has none until its next item.
+    """
+    kept = settings.kept_replies
+    if limit is not None and limit > kept:
+        raise InvalidRequest(f"limit: at most {kept}", kept_replies=kept)
+    return json_bytes(await engines.history.read(model, stream, min(HISTORY, kept) if limit is None else limit))

@@ -2,12 +2,16 @@
 
 from service.store.kept import KeptSnapshot
 from service.store.partition import Partition
-from service.store.records import BeliefChange, NewStream, StoredStream, StreamSnapshot
+from service.store.records import BeliefChange, KeptItems, NewStream, StoredStream, StreamSnapshot
 from service.store.redis_store import Store
+from service.store.ring import Kept, KeptItem
 from service.store.weights import StoredVersions
 
 __all__ = [
     "BeliefChange",
+    "Kept",
+    "KeptItem",
+    "KeptItems",
     "KeptSnapshot",
     "NewStream",
     "Partition",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from model.codec import DamagedRecord
 from service.errors import LeaseLost, TakenOver
 from service.store import scripts
 from service.store.client import Argument, StoreClient
@@ -13,15 +14,17 @@ from service.store.kept import KeptWeights
 from service.store.keys import PartitionKeys
 from service.store.records import (
     BeliefChange,
+    KeptItems,
     KeptReply,
     StoredStream,
-    decode_reply,
-    encode_reply,
     milliseconds,
-    reply_field,
 )
+from service.store.ring import Kept, reply_field
 from service.store.stream_copies import StreamCopies
 from service.store.weights import StoredWeights
+
+ITEMS_PER_READ = 1000
+"""Kept items that one read returns: some hundred kilobytes to a megabyte."""
 
 CHUNK = 500  # streams that one script removes: a bound on how long it holds up the store
 
@@ -94,6 +97,13 @@ class Partition(StoredWeights, KeptWeights):
             for belief, created, updated in rows
         ]
 
+    async def load_sequences(self, streams: Sequence[str]) -> list[int]:
+        """Read in one round trip the last applied sequence of streams; 0 for one that does not exist."""
+        if not streams:
+            return []
+        rows = await self._client.read_all([("HGET", self._keys.stream(stream), "seq") for stream in streams])
+        return [int(applied or 0) for applied in rows]
+
     async def load_replies(self, items: Sequence[tuple[str, int]]) -> list[KeptReply]:
         """Read in one round trip what is kept of items, each a stream and a sequence."""
         if not items:
@@ -104,10 +114,32 @@ class Partition(StoredWeights, KeptWeights):
                 for stream, sequence in items
             ]
         )
-        return [
-            KeptReply(int(applied or 0), None if value is None else decode_reply(value, sequence))
-            for (applied, value), (_, sequence) in zip(rows, items, strict=True)
-        ]
+        return [_kept(applied, value, sequence) for (applied, value), (_, sequence) in zip(rows, items, strict=True)]
+
+    async def load_items(self, stream: str, n: int) -> KeptItems | None:
+        """Read what is kept of a stream's last ``n`` items; None if there is no such stream.
+
+        They are read in parts, and all anew where the stream went back or began anew meanwhile.
+
+        Raises:
+            DamagedRecord: If a part of it cannot be read.
+        """
+        key, ring = self._keys.stream(stream), self._kept_replies
+        seq, created = await self._client.read("HMGET", key, "seq", "created")
+        while seq is not None:
+            applied, items, was_created = int(seq), list[Kept](), created
+            end = applied + 1
+            for first in range(max(1, end - min(n, ring)), end, ITEMS_PER_READ):
+                part = range(first, min(first + ITEMS_PER_READ, end))
+                fields = [reply_field(sequence, ring) for sequence in part]
+                seq, created, *values = await self._client.read("HMGET", key, "seq", "created", *fields, bulk=True)
+                if seq is None or created != was_created or int(seq) < applied:
+                    break
+                found = (None if v is None else Kept.decode(v, i) for v, i in zip(values, part, strict=True))
+                items += (kept for kept in found if kept is not None)
+            else:
+                return KeptItems(applied, items)
+        return None
 
     async def commit(
         self, changes: Sequence[BeliefChange], *, version: int, redo: bytes | None, ttl_s: float | None
@@ -140,7 +172,7 @@ class Partition(StoredWeights, KeptWeights):
                 change.sequence,
                 change.belief,
                 reply_field(change.sequence, self._kept_replies),
-                encode_reply(change.sequence, change.reply),
+                change.kept.encode(),
             )
         hashes = [keys.stream(change.stream) for change in changes]
         await self._run_fenced(scripts.COMMIT, [keys.weights, keys.redo, keys.streams, *hashes], args)
@@ -215,3 +247,11 @@ class Partition(StoredWeights, KeptWeights):
             "ZRANGE", self._keys.streams, f"({after}" if after else "-", "+", "BYLEX", "LIMIT", 0, limit
         )
         return [name.decode() for name in names]
+
+
+def _kept(applied: bytes | None, value: bytes | None, sequence: int) -> KeptReply:
+    """What is kept of an item, as it was read."""
+    try:
+        return KeptReply(int(applied or 0), None if value is None else Kept.decode(value, sequence))
+    except DamagedRecord as error:
+        return KeptReply(int(applied or 0), None, str(error))

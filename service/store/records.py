@@ -1,13 +1,7 @@
-"""What goes into the store and comes out of it, the ring of replies kept for resends, and a stream's snapshots.
-
-A stream keeps its last ``kept_replies`` replies in as many fields of its hash, the reply to sequence n in field
-``r{n % kept_replies}``. Each value begins with its sequence, so that a field that still holds an older reply, or one
-written under another ``kept_replies``, is told apart.
-"""
+"""What goes into the store and comes out of it, and a stream's snapshots."""
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,8 +9,8 @@ import numpy as np
 
 from model import codec
 from model.spec import MAX_TTL_S
+from service.store.ring import Kept, KeptItem
 
-_SEQUENCE = struct.Struct("<q")
 _SNAPSHOT = "snapshot:"
 
 
@@ -44,12 +38,19 @@ class BeliefChange:
         sequence: Of the item that was applied now; the stored belief must be at ``sequence - 1``.
         belief: The belief after it.
         reply: Kept for a resend of the item.
+        item: Kept for the stream's history; None for a reply without it.
     """
 
     stream: str
     sequence: int
     belief: bytes
     reply: bytes
+    item: KeptItem | None = None
+
+    @property
+    def kept(self) -> Kept:
+        """What the stream keeps of it."""
+        return Kept(self.sequence, self.reply, self.item, codec.checksum_of(self.belief))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,31 @@ class KeptReply:
 
     Args:
         applied: Sequence of the stream's last applied item; 0 if there is no such stream.
-        reply: To the item that was asked for; None if it is not, or no longer, kept.
+        kept: Of the item that was asked for; None if it is not, or no longer, kept.
+        damage: Why what is kept of it cannot be read; None where it can.
     """
 
     applied: int
-    reply: bytes | None
+    kept: Kept | None
+    damage: str | None = None
+
+    @property
+    def reply(self) -> bytes | None:
+        """To the item that was asked for."""
+        return None if self.kept is None else self.kept.reply
+
+
+@dataclass(frozen=True, slots=True)
+class KeptItems:
+    """What is kept of a stream's last items.
+
+    Args:
+        applied: Sequence of the stream's last applied item.
+        items: In their order; those that are not, or no longer, kept are left out.
+    """
+
+    applied: int
+    items: list[Kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +143,6 @@ def snapshot_id(field: str) -> str | None:
     return field.removeprefix(_SNAPSHOT) if field.startswith(_SNAPSHOT) else None
 
 
-def encode_sequence(sequence: int) -> bytes:
-    """The sequence as a kept reply begins with it."""
-    return _SEQUENCE.pack(sequence)
-
-
 def milliseconds(ttl_s: float | None) -> int:
     """A time to live as the scripts take it, 0 for never.
 
@@ -138,20 +154,3 @@ def milliseconds(ttl_s: float | None) -> int:
     if not 0 <= ttl_s <= MAX_TTL_S:
         raise ValueError(f"ttl_s: 0 to {MAX_TTL_S} seconds, got {ttl_s:g}")
     return max(1, round(ttl_s * 1000))
-
-
-def reply_field(sequence: int, kept_replies: int) -> str:
-    """Name the hash field that holds the reply to ``sequence``."""
-    return f"r{sequence % kept_replies}"
-
-
-def encode_reply(sequence: int, reply: bytes) -> bytes:
-    """Put the sequence before the reply."""
-    return _SEQUENCE.pack(sequence) + reply
-
-
-def decode_reply(value: bytes, sequence: int) -> bytes | None:
-    """Return the reply, or None if ``value`` is the reply to another sequence."""
-    if value[: _SEQUENCE.size] != _SEQUENCE.pack(sequence):
-        return None
-    return value[_SEQUENCE.size :]

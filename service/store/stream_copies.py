@@ -8,7 +8,8 @@ from service.errors import Overloaded
 from service.store import scripts
 from service.store.client import Argument, StoreClient
 from service.store.keys import PartitionKeys
-from service.store.records import NewStream, StreamSnapshot, encode_sequence, milliseconds, snapshot_field, snapshot_id
+from service.store.records import NewStream, StreamSnapshot, milliseconds, snapshot_field, snapshot_id
+from service.store.ring import encode_sequence
 
 FULL = -1
 """What ``keep_snapshot.lua`` answers for a stream that may have no more."""

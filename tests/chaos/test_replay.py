@@ -12,8 +12,10 @@ from benchmarks.chaos.ledger import Acknowledged, Ledger, differing_bits
 from benchmarks.chaos.replay import Verdict, judge
 from benchmarks.chaos.stored import Stored
 from benchmarks.chaos.workload import Workload, workloads
+from model.items import item_values
 from model.learner import Learner
-from service.replies import encode_reply
+from service.replies import encode_reply, encode_values
+from service.store import KeptItem
 
 STREAMS, ITEMS = 12, 6
 
@@ -48,7 +50,12 @@ def served(workload: Workload) -> Run:
             for stream, result in zip(batch, step.results, strict=True):
                 replies[stream][sequence] = Acknowledged(encode_reply(stream, result), step.version)
     kept = {(stream, ITEMS): found[ITEMS].reply for stream, found in replies.items()}
-    return Run(workload, replies, Stored(beliefs, kept, learner.encode_weights(), learner.version))
+    last = {stream: workload.item(stream, ITEMS) for stream in replies}
+    items: dict[tuple[str, int], KeptItem | None] = {
+        (stream, ITEMS): KeptItem(encode_values(item_values(workload.spec, item)), item.timestamp_us)
+        for stream, item in last.items()
+    }
+    return Run(workload, replies, Stored(beliefs, kept, learner.encode_weights(), learner.version, items))
 
 
 @pytest.fixture(params=["plain", "mixed", "frozen"])
@@ -93,7 +100,7 @@ def test_an_update_that_no_item_made_is_found(honest: Run) -> None:
     assert honest.judge().doubled == 1
 
 
-@pytest.mark.parametrize("part", ["belief", "kept reply", "weights", "reply"])
+@pytest.mark.parametrize("part", ["belief", "kept reply", "kept item", "weights", "reply"])
 def test_a_single_bit_is_found(honest: Run, part: str) -> None:
     """One bit changed anywhere is one bit reported; in a reply it differs from the replay and from what is kept."""
     stream = honest.workload.streams[5]
@@ -101,6 +108,10 @@ def test_a_single_bit_is_found(honest: Run, part: str) -> None:
         honest.stored.beliefs[stream] = flipped(honest.stored.beliefs[stream])
     elif part == "kept reply":
         honest.stored.replies[stream, ITEMS] = flipped(honest.stored.replies[stream, ITEMS] or b"")
+    elif part == "kept item":
+        item = honest.stored.items[stream, ITEMS]
+        assert item is not None
+        honest.stored.items[stream, ITEMS] = replace(item, values=flipped(item.values))
     elif part == "weights":
         honest.stored = replace(honest.stored, weights=flipped(honest.stored.weights))
     else:

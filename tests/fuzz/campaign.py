@@ -98,8 +98,8 @@ def in_process(app: Hosted, config: SchemathesisConfig, **headers: str) -> BaseS
 
 
 def over_sockets(url: str, config: SchemathesisConfig) -> BaseSchema:
-    """The document of a server."""
-    return from_url(f"{url}/openapi.json", config=config)
+    """The document of a server; what is answered for as long as its caller likes is left out."""
+    return from_url(f"{url}/openapi.json", config=config).exclude(path_regex="/events$")
 
 
 def run(schema: BaseSchema, ground: Ground) -> Outcome:
@@ -177,6 +177,13 @@ def numbers_are_finite(_context: CheckContext, response: Response, _case: Case) 
         json.loads(response.content, parse_constant=_refuse)
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines_of(_context: object, value: Any) -> bytes:
+    """A text as it is; what was to be none is one line of JSON."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode(errors="surrogatepass")
+
+
 def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} in a reply")
 
@@ -184,7 +191,7 @@ def _refuse(constant: str) -> None:
 def steered(operation: APIOperation, path_parameters: dict[str, Any], ground: Ground) -> dict[str, Any]:
     """Steer three of four good names to models and streams that may be there, and snapshots to those that are.
 
-    What an import is to create is steered to names that are free.
+    What an import is to create is steered to names that are free, and a part of what else creates a model.
     """
     found, path = dict(path_parameters), operation.path
     for name, known in (("model", MODELS), ("stream", STREAMS)):
@@ -192,9 +199,11 @@ def steered(operation: APIOperation, path_parameters: dict[str, Any], ground: Gr
             number = zlib.crc32(found[name].encode("utf-8", "replace"))
             if number % 4 and not (operation.method == "delete" and path == "/v1/models/{model}"):
                 found[name] = known[number // 4 % len(known)]
+    if operation.method == "put" and path == "/v1/models/{model}" and _can_name("model", found.get("model")):
+        found["model"] = ground.new_or(found["model"])
     if operation.method == "put" and path.endswith("/archive"):
         new = "stream" if "{stream}" in path else "model"
-        if new in found and zlib.crc32(repr(found[new]).encode()) % 4:
+        if new in found and (zlib.crc32(repr(found[new]).encode()) % 4 or ground.has_named(found[new])):
             found.update({"model": MODEL, new: ground.new_name()})
     if isinstance(found.get("snapshot"), str) and zlib.crc32(found["snapshot"].encode("utf-8", "replace")) % 4:
         stream = found.get("stream")

@@ -46,7 +46,7 @@ class Ground:
     def __init__(self, send: Send, seed: int) -> None:
         self._send = send
         self._source = random.Random(seed)
-        self._names, self._files = count(1), count(1)
+        self._names, self._files, self._made = count(1), count(1), count(1)
 
     def prepare(self) -> None:
         """Make the model, its streams, their items and snapshots where they are not there."""
@@ -80,6 +80,14 @@ class Ground:
     def new_name(self) -> str:
         """One that nothing has."""
         return f"new-{next(self._names)}"
+
+    def has_named(self, name: object) -> bool:
+        """Whether a name is one that was new once: it is sent again where an answer held it."""
+        return isinstance(name, str) and name.startswith("new-")
+
+    def new_or(self, name: str) -> str:
+        """The first and every other time a name that nothing has in the place of one."""
+        return self.new_name() if next(self._made) % 2 else name
 
     def _do(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Send what must succeed."""

@@ -16,13 +16,17 @@ from service.settings import Settings
 ANSWER_S = 60.0
 """Longest wait for a reply or its next piece, far more than any needs; one that takes longer hangs."""
 
+LASTING = b"text/event-stream"
+"""Type of a reply that lasts."""
+
 Message = MutableMapping[str, Any]
 
 
 class Hosted:
     """An ASGI application that may be called from any loop; each request runs on the loop that the real one lives on.
 
-    A request's body is read whole before. A reply is passed on piece by piece, and each may take ``ANSWER_S``.
+    A request's body is read whole before. A reply is passed on piece by piece, and each may take ``ANSWER_S``. Of one
+    that lasts for as long as its caller likes the first piece is all there is: the caller goes then.
     """
 
     def __init__(self, app: FastAPI, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,9 +55,18 @@ class Hosted:
         async def replay() -> Message:
             for message in waiting:
                 return message
-            return await asyncio.Future()  # the caller stays until the reply has ended, or goes without a word
+            await gone.wait()  # the caller stays until the reply has ended, or goes without a word
+            return {"type": "http.disconnect"}
+
+        gone, lasts = asyncio.Event(), False
 
         async def forward(message: Message | None) -> None:
+            nonlocal lasts
+            if message is not None and message["type"] == "http.response.start":
+                lasts = any(LASTING in value for _, value in message["headers"])
+            elif message is not None and lasts:
+                message = {**message, "more_body": False}
+                gone.set()
             here.call_soon_threadsafe(sent.put_nowait, message)
 
         async def answer() -> None:

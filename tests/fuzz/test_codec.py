@@ -22,7 +22,7 @@ from model.items import MAX_MAGNITUDE, parse_item
 from model.learner import Learner
 from model.spec import ModelSpec
 from service.model_record import ModelRecord
-from service.store.records import decode_reply, encode_reply
+from service.store.ring import Kept, KeptItem, encode_sequence
 from tests.builders import small_spec
 from tests.fuzz.corruption import TRIALS, Learned, damaged, specs
 from tests.fuzz.form import LONG
@@ -137,6 +137,8 @@ def test_any_bytes_are_lessons_or_refused(data: bytes, times: int) -> None:
             assert (lessons is None) == (not payload)
 
 
+SEQUENCE_BYTES = 8
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
     lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.sampled_from(["spec", "fields", "name"]), parts),
@@ -155,12 +157,16 @@ def test_a_models_record_is_read_or_refused(name: str, value: Any, seed: int) ->
             assert isinstance(ModelRecord.decode(data), ModelRecord)
 
 
-@given(data=st.binary(max_size=40), sequence=st.integers(1, 2**63 - 1))
-def test_a_kept_reply_is_that_of_its_sequence(data: bytes, sequence: int) -> None:
-    """Any bytes are the reply to the sequence that they begin with, and to no other."""
-    assert decode_reply(encode_reply(sequence, data), sequence) == data
-    found = decode_reply(data, sequence)
-    assert found is None or encode_reply(sequence, found) == data
+@given(data=st.binary(max_size=40), sequence=st.integers(1, 2**63 - 1), seed=st.integers(0, 2**32))
+def test_what_is_kept_is_that_of_its_sequence(data: bytes, sequence: int, seed: int) -> None:
+    """Any bytes are what is kept of the sequence that they begin with, or damaged, and of no other."""
+    with suppress(DamagedRecord):
+        assert (Kept.decode(data, sequence) is None) != data.startswith(encode_sequence(sequence))
+    record = Kept(sequence, data, KeptItem(data + b"{}")).encode()[SEQUENCE_BYTES:]
+    with suppress(DamagedRecord):
+        found = Kept.decode(encode_sequence(sequence) + damaged(random.Random(seed), record), sequence)
+        assert found is not None
+        assert found.sequence == sequence
 
 
 def test_a_records_json_may_hold_nothing_but_an_object() -> None:

@@ -249,7 +249,7 @@ async def bear(app: Hosted, model: str, stream: str, steps: list[tuple[str, Any]
         expect_predictions(checked(first)["prediction"]["fields"])
         again = await client.post(f"{own}/observations", json={"item": item, "sequence": first.json()["sequence"]})
         assert again.content == first.content.replace(b'"duplicate":false', b'"duplicate":true')
-        for look in ("", "/belief", "/prediction?horizon=3"):
+        for look in ("", "/belief", "/prediction?horizon=3", "/history"):
             looked = await client.get(own + look)
             assert looked.status_code == 200, looked.text
             checked(looked)

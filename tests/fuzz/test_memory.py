@@ -33,6 +33,8 @@ async def a_round(client: httpx.AsyncClient, n: int) -> int:
         ("GET", stream, None),
         ("GET", f"{stream}/belief", None),
         ("GET", f"{stream}/prediction?horizon=3&experts=true", None),
+        ("GET", f"{stream}/history", None),
+        ("GET", f"/v1/models/e{n}/events", None),
         ("GET", f"/v1/models/r{n}/streams?limit=2", None),
         ("POST", f"{stream}/fork", {"to": "fork"}),
         ("POST", f"{stream}/fork", {"to": "fork"}),

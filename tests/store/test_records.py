@@ -1,28 +1,69 @@
-"""The ring of kept replies, and the keys of a partition."""
+"""The ring of kept replies and items, and the keys of a partition."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
+from model.codec import DamagedRecord
 from service.store.keys import PartitionKeys
-from service.store.records import decode_reply, encode_reply, reply_field
+from service.store.ring import Kept, KeptItem, encode_sequence, reply_field
 
 SEQUENCES = st.integers(min_value=1, max_value=2**63 - 1)
+CHECKSUMS = st.binary(min_size=4, max_size=4).filter(any) | st.just(b"")
+ITEMS = st.builds(
+    KeptItem, st.binary(min_size=2), st.none() | st.integers(-(2**63) + 1, 2**63 - 1), CHECKSUMS
+)  # fmt: skip
+KEPT = st.builds(Kept, SEQUENCES, st.binary(), st.none() | ITEMS, CHECKSUMS)
+
+
+@given(kept=KEPT)
+def test_what_is_kept_comes_back_as_it_was(kept: Kept) -> None:
+    """Reply, item, time and checksums are the same again."""
+    assert Kept.decode(kept.encode(), kept.sequence) == kept
 
 
 @given(sequence=SEQUENCES, reply=st.binary())
-def test_a_reply_comes_back_as_it_was(sequence: int, reply: bytes) -> None:
-    """A kept reply is the same bytes again."""
-    assert decode_reply(encode_reply(sequence, reply), sequence) == reply
+def test_a_reply_alone_is_read(sequence: int, reply: bytes) -> None:
+    """What an older version wrote is the reply after its sequence, without an item."""
+    bare = b"{" + reply
+    assert Kept.decode(encode_sequence(sequence) + bare, sequence) == Kept(sequence, bare)
 
 
-@given(sequence=SEQUENCES, other=SEQUENCES, reply=st.binary())
-def test_a_reply_answers_its_own_sequence_only(sequence: int, other: int, reply: bytes) -> None:
-    """A slot that holds the reply to another sequence gives none."""
-    if sequence != other:
-        assert decode_reply(encode_reply(sequence, reply), other) is None
+@given(kept=KEPT, other=SEQUENCES)
+def test_a_reply_answers_its_own_sequence_only(kept: Kept, other: int) -> None:
+    """A slot that holds what is kept of another sequence gives none."""
+    if kept.sequence != other:
+        assert Kept.decode(kept.encode(), other) is None
+
+
+@given(kept=KEPT, place=st.integers(0, 10_000), bit=st.integers(0, 7), cut=st.booleans())
+def test_damage_is_noticed(kept: Kept, place: int, bit: int, cut: bool) -> None:
+    """A value that was cut short, or has another bit after its sequence, is refused, not read."""
+    value = bytearray(kept.encode())
+    place = 8 + place % (len(value) - 8)
+    if cut:
+        del value[place:]
+    else:
+        value[place] ^= 1 << bit
+    if value[8:9] != b"{":
+        with pytest.raises(DamagedRecord):
+            Kept.decode(bytes(value), kept.sequence)
+
+
+def test_a_prediction_awaits_the_item_its_belief_met() -> None:
+    """Neighbours by sequence belong together only where the belief that was left is the one that was met."""
+    before = Kept(4, b"{}", None, b"4444")
+    met = Kept(5, b"{}", KeptItem(b"{}", None, b"4444"), b"5555")
+    assert before.awaited(met)
+    assert not before.awaited(replace(met, item=KeptItem(b"{}", None, b"4445")))
+    assert not before.awaited(replace(met, sequence=6))
+    assert not before.awaited(replace(met, item=None))
+    assert not replace(before, belief=b"").awaited(replace(met, item=KeptItem(b"{}")))
 
 
 @given(first=st.integers(1, 2**40), kept=st.integers(1, 100))

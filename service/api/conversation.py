@@ -1,0 +1,305 @@
+"""A conversation over a lasting connection: frames in, answers out, in order, within a window.
+
+One task reads, one writes. What is read is handed to the engine at once and never waits for answers to what came
+before; what is written awaits the transport. The transports, NDJSON and WebSocket, are thin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Protocol
+
+from service.api.frames import Form, Items, Question, read_frame, render, render_sequences
+from service.api.window import Window
+from service.batcher import Answer
+from service.engines import Engines
+from service.errors import Draining, ServiceError, SlowReader
+from service.metrics import Metrics
+from service.settings import Settings
+
+log = logging.getLogger("stepahead")
+
+UNIT = 256
+"""Most frames, and items in more than one frame, that are taken as one unit of work."""
+
+
+class Gone(Exception):
+    """The other side went away.
+
+    Args:
+        said_so: Whether it ended the connection in good order.
+    """
+
+    def __init__(self, *, said_so: bool = False) -> None:
+        super().__init__()
+        self.said_so = said_so
+
+
+class Transport(Protocol):
+    """How frames come and answers leave. Each method may raise :class:`Gone`."""
+
+    kind: str
+    """One of ``metrics.LASTING``."""
+
+    heartbeat_s: float | None
+    """Seconds without an answer after which ``beat`` is due; ``None`` if the connection sees to it by itself."""
+
+    async def begin(self) -> None:
+        """Show that the conversation has begun; called once, when the first ``receive`` has been."""
+
+    async def receive(self) -> Sequence[bytes] | None:
+        """The next frames, those together that came together; ``None`` once no more will come.
+
+        Raises:
+            ServiceError: What ends the conversation.
+        """
+
+    async def send(self, answers: Sequence[bytes]) -> None:
+        """Write answers, each by itself; returns once the transport takes more."""
+
+    async def beat(self) -> None:
+        """Show that the connection is alive."""
+
+    async def end(self, error: ServiceError | None) -> None:
+        """End in good order, or of an error."""
+
+    def unsent_bytes(self) -> int | None:
+        """How much of what was written has not left yet, if that can be known."""
+
+    def cut_off(self, error: ServiceError) -> None:
+        """End of an error, whether or not the other side reads; awaits nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """Frames that were taken together, and what resolves to the answers to all their items; the items are not kept."""
+
+    forms: list[Form]
+    answers: asyncio.Future[list[Answer]] | ServiceError
+    size: int
+
+
+class Conversation:
+    """Takes the frames of one connection to one model, in order, and answers each, in order.
+
+    Args:
+        transport: The connection.
+        model: Whose streams the frames are of.
+        engines: Learn them. An engine is in use only while a frame is handed to it: a model may leave memory and come
+            back, or be deleted and created anew, while the connection lasts.
+        settings: Bounds.
+        metrics: What it reports to.
+        request_id: Of the call that opened the connection.
+        experts: Whether the predictions are to say what each expert said.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        model: str,
+        engines: Engines,
+        settings: Settings,
+        metrics: Metrics,
+        request_id: str,
+        *,
+        experts: bool,
+    ) -> None:
+        self._transport = transport
+        self._model = model
+        self._engines = engines
+        self._settings = settings
+        self._metrics = metrics
+        self._request_id = request_id
+        self._experts = experts
+        self._window = Window(settings.max_window_items)
+        self._unit = min(UNIT, settings.max_window_items)
+        self._taken: deque[_Unit | Question] = deque()
+        self._more: asyncio.Future[None] | None = None  # what the writer waits for: another unit, or the last
+        self._ended = False
+        self._error: ServiceError | None = None  # what it ends of
+
+    async def run(self) -> None:
+        """Go on until a side ends it; what was taken is answered as long as the other side is there."""
+        kind = self._transport.kind
+        outcome = "gone"
+        with self._metrics.conversations.labels(kind).track_inprogress():
+            self._reader = asyncio.create_task(self._read(), name=f"{kind} reader {self._model}")
+            writer = asyncio.create_task(self._write(), name=f"{kind} writer {self._model}")
+            try:
+                with self._engines.telling_of_end(self._drain):
+                    await asyncio.wait([self._reader, writer], return_when=asyncio.FIRST_COMPLETED)
+                    if self._ended:  # nothing more is read
+                        await asyncio.wait([writer])
+                outcome = await self._settle(writer)
+            finally:
+                self._reader.cancel()
+                writer.cancel()
+                await asyncio.gather(self._reader, writer, return_exceptions=True)
+                self._metrics.closes.labels(kind, outcome).inc()
+                for unit in self._taken:
+                    self._release(unit)
+
+    async def _settle(self, writer: asyncio.Task[None]) -> str:
+        """End of what one of the tasks ended of; return a name of it."""
+        done = writer if writer.done() else self._reader
+        error = None if done.cancelled() else done.exception()
+        match error:
+            case None:
+                self._metrics.count_errors([self._error])
+                return "normal" if self._error is None else self._error.code
+            case Gone():
+                return "normal" if error.said_so else "gone"
+            case ServiceError():
+                named = error
+            case _:
+                log.error("model %s: a connection failed", self._model, exc_info=error)
+                named = ServiceError("something broke; the service's log says what, under this request_id")
+        self._metrics.count_errors([named])
+        self._transport.cut_off(named)
+        return named.code
+
+    def _drain(self) -> None:
+        """Read no more."""
+        if not self._ended:
+            self._end(Draining())
+            self._reader.cancel()
+
+    def _end(self, error: ServiceError | None) -> None:
+        """Let the writer end once it has answered what was taken."""
+        self._ended, self._error = True, error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
+
+    async def _read(self) -> None:
+        try:
+            while (raws := await self._transport.receive()) is not None:
+                await self._take(raws)
+        except ServiceError as error:
+            self._end(error)
+        else:
+            self._end(None)
+
+    async def _take(self, raws: Sequence[bytes]) -> None:
+        """Take frames that came together, as units."""
+        self._metrics.frames.labels(self._transport.kind).inc(len(raws))
+        unit: list[Items] = []
+        size = 0
+        for raw in raws:
+            frame = read_frame(raw, self._settings.max_items_per_request)
+            is_question = isinstance(frame, Question)
+            if unit and (is_question or len(unit) >= self._unit or size + frame.size > self._unit):
+                await self._take_unit(unit, size)
+                unit, size = [], 0
+            if isinstance(frame, Question):
+                await self._window.take(frame.size)
+                self._put(frame)
+            else:
+                unit.append(frame)
+                size += frame.size
+        if unit:
+            await self._take_unit(unit, size)
+
+    async def _take_unit(self, frames: list[Items], size: int) -> None:
+        """Hand a unit to the engine once window and queue have room.
+
+        Raises:
+            Draining: If none is taken any more.
+        """
+        await self._window.take(size)
+        observations = list(chain.from_iterable(frame.observations for frame in frames))
+        forms = [frame.form for frame in frames]
+        try:
+            async with self._engines.use(self._model) as engine:
+                answers = await engine.accept(observations, experts=self._experts, wait_s=self._settings.max_wait_s)
+                self._put(_Unit(forms, answers, size))  # before anything is awaited: what is taken is answered
+        except Draining:
+            raise
+        except ServiceError as error:
+            self._put(_Unit(forms, error, size))
+
+    def _put(self, unit: _Unit | Question) -> None:
+        self._metrics.unanswered.labels(self._transport.kind).inc(unit.size)
+        self._taken.append(unit)
+        self._wake()
+
+    async def _write(self) -> None:
+        await self._transport.begin()  # not before the reader's first receive, which may have to ask for the body
+        while True:
+            while not self._taken and not self._ended:
+                self._more = asyncio.get_running_loop().create_future()
+                await self._await(self._more)
+            if not self._taken:
+                break
+            unit = self._taken[0]  # it stays until it is answered
+            if isinstance(unit, Question):
+                answers = [await self._answer(unit)]
+            else:
+                answers = await self._answers(unit)
+            await self._send(answers)
+            self._release(self._taken.popleft())
+        await self._transport.end(self._error)
+
+    def _release(self, unit: _Unit | Question) -> None:
+        self._window.release(unit.size)
+        self._metrics.unanswered.labels(self._transport.kind).dec(unit.size)
+
+    async def _answers(self, unit: _Unit) -> list[bytes]:
+        """The answers to a unit's frames, once its items have theirs."""
+        if isinstance(unit.answers, ServiceError):
+            self._metrics.count_errors([unit.answers] * len(unit.forms))
+            return [render(unit.answers, self._request_id)] * len(unit.forms)
+        await self._await(unit.answers)
+        answers = unit.answers.result()
+        self._metrics.count_errors(answers)
+        rendered, begin = [], 0
+        for form in unit.forms:
+            end = begin + form.n_items
+            rendered.append(form.render(answers[begin:end], self._request_id))
+            begin = end
+        return rendered
+
+    async def _answer(self, question: Question) -> bytes:
+        """Where the streams are now that all that was taken before is answered."""
+        try:
+            async with self._engines.use(self._model) as engine:
+                sequences = await engine.sequences(question.streams)
+        except ServiceError as error:
+            self._metrics.count_errors([error])
+            return render(error, self._request_id)
+        return render_sequences(question.streams, sequences, self._settings)
+
+    async def _await(self, waited_for: asyncio.Future[Any]) -> None:
+        """Wait without a word for as long as the other side need not be shown that the connection is alive."""
+        beat_s = self._transport.heartbeat_s
+        while not waited_for.done():
+            done, _ = await asyncio.wait([waited_for], timeout=beat_s)
+            if not done:
+                await self._transport.beat()
+
+    async def _send(self, answers: Sequence[bytes]) -> None:
+        """Write answers.
+
+        Raises:
+            SlowReader: If nothing of what was written before was read for too long.
+        """
+        limit_s = self._settings.slow_reader_s
+        unsent = self._transport.unsent_bytes()
+        while True:
+            try:
+                async with asyncio.timeout(limit_s):
+                    await self._transport.send(answers)
+            except TimeoutError:
+                left = self._transport.unsent_bytes()
+                if left is None or unsent is None or left >= unsent:
+                    raise SlowReader(limit_s) from None
+                unsent = left
+            else:
+                return

@@ -1,0 +1,75 @@
+"""A stream's last items: what was observed, what had been predicted, and how good that was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from service.bounds import SharedBounds
+from service.catalogue import Catalogue
+from service.compute import ComputeThread
+from service.errors import ServiceError, UnknownStream
+from service.replies import leave_experts_out
+from service.store import Kept, KeptItems, Store
+from service.views import iso_time
+
+
+class History:
+    """Reads what streams keep of their items. It needs no engine: who learns, and where, does not matter to it.
+
+    Args:
+        store: Holds the streams.
+        catalogue: Knows the models.
+        compute: The thread that looks.
+        bounds: How many may look or wait for it at once, over all models.
+    """
+
+    def __init__(self, store: Store, catalogue: Catalogue, compute: ComputeThread, bounds: SharedBounds) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._compute = compute
+        self._bounds = bounds
+
+    async def read(self, model: str, stream: str, limit: int) -> bytes:
+        """The last ``limit`` items that are kept, oldest first, as JSON.
+
+        Raises:
+            UnknownModel: If there is no such model.
+            UnknownStream: If it has no such stream.
+            Overloaded: If too many look already.
+            ServiceError: If what is kept is damaged.
+            StoreUnavailable: If the store did not answer.
+        """
+        with self._bounds.reading():
+            await self._catalogue.record(model)
+            try:
+                # One more, for the prediction that awaited the oldest.
+                found = await self._store.partition(model).load_items(stream, limit + 1)
+                if found is None:
+                    raise UnknownStream(model, stream)
+                return await self._compute.run(render, stream, found, limit)
+            except ValueError as error:  # a damaged record, or one that holds no JSON
+                raise ServiceError(f"what is kept of the stream is damaged: {error}", stream=stream) from error
+
+
+def render(stream: str, found: KeptItems, limit: int) -> bytes:
+    """The last ``limit`` of the items found; one whose reply alone is kept, by an older version, is left out."""
+    entries: list[dict[str, Any]] = []
+    before: Kept | None = None
+    awaiting: dict[str, Any] | None = None
+    for kept in found.items:
+        reply = orjson.loads(kept.reply)
+        if kept.item is not None and kept.sequence > found.applied - limit:
+            time_us = kept.item.timestamp_us
+            entry = {
+                "sequence": kept.sequence,
+                "item": orjson.Fragment(kept.item.values),
+                "timestamp": None if time_us is None else iso_time(time_us),
+                "prediction": awaiting if before is not None and before.awaited(kept) else None,
+                "score": reply["score"],
+            }
+            entries.append(entry)
+        before, awaiting = kept, reply["prediction"]
+        leave_experts_out(reply["prediction"])
+    return orjson.dumps({"stream": stream, "sequence": found.applied, "items": entries})
