@@ -117,7 +117,8 @@ class Conversation:
         self._request_id = request_id
         self._experts = experts
         self._window = Window(settings.max_window_items)
-        self._unit = min(UNIT, settings.max_window_items)
+        # No more than a request may have: that many fit the queue.
+        self._unit = min(UNIT, settings.max_window_items, settings.max_items_per_request)
         self._taken: deque[_Unit | Question] = deque()
         self._more: asyncio.Future[None] | None = None  # what the writer waits for: another unit, or the last
         self._ended = False
@@ -201,6 +202,7 @@ class Conversation:
             if isinstance(frame, Question):
                 await self._window.take(frame.size)
                 self._put(frame)
+                await self._window.emptied()  # so that nothing sent after it is in the answer
             else:
                 unit.append(frame)
                 size += frame.size

@@ -28,6 +28,12 @@ class Window:
             await self._released.wait()
         self._taken += n
 
+    async def emptied(self) -> None:
+        """Wait until all that was taken is answered."""
+        while self._taken:
+            self._released.clear()
+            await self._released.wait()
+
     def release(self, n: int) -> None:
         """Let go of ``n`` that are answered."""
         self._taken -= n

@@ -31,9 +31,12 @@ def run(code: CodeType, namespace: dict[str, Any]) -> None:
         asyncio.run(outcome)
 
 
-def test_the_examples_work(service_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_work(
+    service_url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each block does, in the order of the page, with what the ones before it left."""
     namespace: dict[str, Any] = {"__name__": "readme", "readings": [(61.0, "idle"), (61.5, "busy"), (62.0, "busy")]}
+    monkeypatch.chdir(tmp_path)
     try:
         for block in BLOCKS:
             source = block.replace("http://127.0.0.1:8000", service_url)
@@ -45,6 +48,8 @@ def test_the_examples_work(service_url: str, capsys: pytest.CaptureFixture[str])
     finally:
         with Client(service_url) as client:
             client.delete_model("boiler")
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 6
     assert sequences == {"site-7": 5, "site-8": 1, "site-9": 2}
-    assert "busy" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "busy" in printed
+    assert "p-1 {'load': 3.3} Score(" in printed

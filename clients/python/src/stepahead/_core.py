@@ -1,8 +1,4 @@
-"""Every call of the service, without I/O.
-
-A call is a *program*: a generator that yields what is to be done (send a :class:`Request`, wait a :class:`Pause`) and
-is sent what came of it. ``Client`` and ``AsyncClient`` only drive programs, so that numbering, retries and errors
-exist once.
+"""Calls that number a stream's items, or change where a stream stands.
 
 The core numbers items itself. A stream's next sequence is forgotten before an item leaves and known again once its
 reply is here: after any failure the next call asks the server.
@@ -15,16 +11,42 @@ somebody else took the number then cannot be told.
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from stepahead import _wire as wire
+from stepahead._calls import ARCHIVE, ARCHIVE_S, Calls, asking, snapshot_path
+from stepahead._program import Answer, Pause, Program, Request, RetryPolicy, Sent, failure
 from stepahead._recent import Recent
-from stepahead.errors import NoAnswer, SequenceGap, SequenceStale, SequenceTaken, StepaheadError, UnknownStream
-from stepahead.types import Belief, Forecast, ModelInfo, Reply, StreamSummary
+from stepahead.errors import (
+    ModelExists,
+    SequenceGap,
+    SequenceStale,
+    SequenceTaken,
+    StepaheadError,
+    StreamExists,
+    UnknownStream,
+)
+from stepahead.types import ModelInfo, Reply, Snapshot, StreamSummary
+
+__all__ = [
+    "MAX_TRIES",
+    "SOLE_AFTER",
+    "Answer",
+    "Core",
+    "Pause",
+    "Program",
+    "Request",
+    "RetryPolicy",
+    "Sent",
+    "asking",
+    "failure",
+    "forgotten",
+    "taken",
+    "was_taken",
+]
 
 T = TypeVar("T")
 
@@ -38,183 +60,67 @@ SOLE_AFTER = 16
 """Requests without another writer after which this client takes itself for a model's only one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request; ``content`` is JSON, ``None`` for no body."""
-
-    method: str
-    path: str
-    content: bytes | None = None
-    params: Mapping[str, str | int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP answer; header names are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait this long before going on."""
-
-    seconds: float
-
-
-@dataclass(slots=True)
-class Sent:
-    """What is known of a call's attempts.
-
-    Args:
-        in_doubt: Whether an attempt before the last may have been done.
-    """
-
-    in_doubt: bool = False
-
-
-Program = Generator[Request | Pause, Answer | NoAnswer, T]
-"""Driven with ``send`` after a request and ``next`` after a pause."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """When a failed call is sent again.
-
-    Args:
-        retries: How often; 0 for never.
-        base_s: First delay; it doubles each time.
-        cap_s: Longest delay of its own.
-        patience_s: Longest wait that the server may ask for; when it asks for more, the error is raised at once.
-    """
-
-    retries: int = 5
-    base_s: float = 0.2
-    cap_s: float = 5.0
-    patience_s: float = 60.0
-
-    def delay_s(self, attempt: int, error: StepaheadError, jitter: float) -> float | None:
-        """Seconds until the next attempt; ``None`` when there is none.
-
-        Args:
-            attempt: How often the call was sent again already.
-            error: What came of it.
-            jitter: In [0, 1), so that many clients do not come back at once.
-        """
-        asked_s = error.retry_after_s or 0.0
-        if not error.retried or attempt >= self.retries or asked_s > self.patience_s:
-            return None
-        backoff_s = min(self.cap_s, self.base_s * 2.0**attempt) * (1 + jitter) / 2
-        return max(backoff_s, asked_s * (1 + jitter / 4))
-
-
-def failure(answer: Answer | NoAnswer) -> StepaheadError:
-    """The error that an unsuccessful answer stands for."""
-    if isinstance(answer, NoAnswer):
-        return answer
-    retry_after = answer.headers.get("retry-after", "")
-    retry_after_s = float(retry_after) if retry_after.isdecimal() else None
-    try:
-        data = wire.read(lambda body: {**body["error"]}, answer.content)
-    except StepaheadError:  # a proxy's page, not the service
-        data = {"message": f"HTTP {answer.status}", "request_id": answer.headers.get("x-request-id")}
-    return wire.item_error(data, answer.status, retry_after_s)
-
-
-class Core:
+class Core(Calls):
     """All calls as programs, and what is known of the sequences."""
 
     def __init__(self, policy: RetryPolicy) -> None:
-        self.policy = policy
+        super().__init__(policy)
         self._next: Recent[tuple[str, str], int] = Recent(MAX_STREAMS)
         self._undisputed: Recent[str, float] = Recent(MAX_MODELS)  # requests of many; -inf once another writer was met
 
-    def call(self, request: Request, parse: Callable[[Any], T], sent: Sent | None = None) -> Program[T]:
-        """Send one request until it is answered or the policy gives up.
-
-        Args:
-            request: Sent again as it is.
-            parse: Reads the answer's JSON.
-            sent: Is told of attempts that are in doubt; ``None`` where nobody asks.
-
-        Raises:
-            StepaheadError: The last failure.
-        """
-        attempt = 0
-        while True:
-            answer = yield request
-            if isinstance(answer, Answer) and 200 <= answer.status < 300:
-                return wire.read(parse, answer.content)
-            error = failure(answer)
-            if attempt and request.method == "DELETE" and error.status == 404:
-                return parse(None)  # an attempt whose answer was lost has done it
-            delay_s = self.delay_s(attempt, error)
-            if delay_s is None:
-                raise error
-            if sent is not None:
-                sent.in_doubt |= error.outcome_unknown
-            yield Pause(delay_s)
-            attempt += 1
-
-    def delay_s(self, attempt: int, error: StepaheadError) -> float | None:
-        """The policy's delay with today's jitter."""
-        return self.policy.delay_s(attempt, error, random.random())
-
-    def health(self) -> Program[dict[str, Any]]:
-        """Whether the service is ready."""
-        return self.call(Request("GET", "/readyz"), dict)
-
-    def create_model(
-        self, name: str, fields: Mapping[str, wire.FieldKind], spec: Mapping[str, Any]
-    ) -> Program[ModelInfo]:
-        """Create a model; the same spec again changes nothing."""
-        body = {"fields": wire.fields_to_wire(fields), **spec}
-        return self.call(Request("PUT", wire.path("models", name), wire.dumps(body)), wire.model)
-
-    def update_model(self, name: str, changes: Mapping[str, Any]) -> Program[ModelInfo]:
-        """Change what may change while a model runs."""
-        return self.call(Request("PATCH", wire.path("models", name), wire.dumps(changes)), wire.model)
-
     def delete_model(self, name: str) -> Program[None]:
         """Delete a model with all its streams."""
-        self._next.drop_where(lambda key: key[0] == name)
-        self._undisputed.drop(name)
-        return self.call(Request("DELETE", wire.path("models", name)), wire.nothing)
+        return self._of_all(name, self.call(Request("DELETE", wire.path("models", name)), wire.nothing))
 
-    def model(self, name: str) -> Program[ModelInfo]:
-        """Describe a model."""
-        return self.call(Request("GET", wire.path("models", name)), wire.model)
-
-    def models(self) -> Program[list[ModelInfo]]:
-        """Describe all models."""
-        return self.call(Request("GET", wire.path("models")), wire.models)
-
-    def streams(self, model: str, cursor: str | None, limit: int) -> Program[tuple[list[StreamSummary], str | None]]:
-        """One page of streams and the cursor of the next, ``None`` at the end."""
-        params: dict[str, str | int] = {"limit": limit}
-        if cursor is not None:
-            params["cursor"] = cursor
-        return self.call(Request("GET", wire.path("models", model, "streams"), params=params), wire.summaries)
-
-    def summary(self, model: str, stream: str) -> Program[StreamSummary]:
-        """Where a stream stands."""
-        return self.call(Request("GET", wire.path("models", model, "streams", stream)), wire.summary)
-
-    def belief(self, model: str, stream: str) -> Program[Belief]:
-        """Inspect a stream's belief."""
-        return self.call(Request("GET", wire.path("models", model, "streams", stream, "belief")), _belief)
-
-    def predict(self, model: str, stream: str, horizon: int, *, experts: bool = False) -> Program[Forecast]:
-        """Predict some steps ahead."""
-        path = wire.path("models", model, "streams", stream, "prediction")
-        return self.call(Request("GET", path, params={"horizon": horizon, **asking(experts)}), wire.forecast)
+    def import_model(self, name: str, archive: bytes | Path) -> Program[ModelInfo]:
+        """Create a model from its archive."""
+        path = wire.path("models", name, "archive")
+        return self._of_all(name, self._create(_upload(path, archive), wire.model))
 
     def delete_stream(self, model: str, stream: str) -> Program[None]:
         """Delete a stream."""
-        self._next.drop((model, stream))
-        return self.call(Request("DELETE", wire.path("models", model, "streams", stream)), wire.nothing)
+        path = wire.path("models", model, "streams", stream)
+        return self._of(model, stream, self.call(Request("DELETE", path), wire.nothing))
+
+    def fork(self, model: str, stream: str, to: str) -> Program[StreamSummary]:
+        """Create a stream that goes on from where another is."""
+        wire.path(to)  # refuses what cannot name a stream
+        path = wire.path("models", model, "streams", stream, "fork")
+        return self._of(model, to, self._create(Request("POST", path, wire.dumps({"to": to})), wire.summary))
+
+    def restore_stream(self, model: str, stream: str, snapshot: Snapshot | str) -> Program[StreamSummary]:
+        """Take a stream back to a snapshot, its sequence too."""
+        path = snapshot_path(wire.path("models", model, "streams", stream), snapshot)
+        return self._of(model, stream, self.call(Request("POST", f"{path}/restore"), wire.summary))
+
+    def import_stream(self, model: str, stream: str, archive: bytes | Path) -> Program[StreamSummary]:
+        """Create a stream from its archive."""
+        path = wire.path("models", model, "streams", stream, "archive")
+        return self._of(model, stream, self._create(_upload(path, archive), wire.summary))
+
+    def _create(self, request: Request, parse: Callable[[Any], T]) -> Program[T]:
+        """Create what must not be there yet; the error says where a lost attempt may have created it."""
+        sent = Sent()
+        try:
+            return (yield from self.call(request, parse, sent))
+        except (StreamExists, ModelExists) as error:
+            error.outcome_unknown = sent.in_doubt
+            raise
+
+    def _of(self, model: str, stream: str, program: Program[T]) -> Program[T]:
+        """A call after which a stream stands elsewhere, whatever came of it."""
+        try:
+            return (yield from program)
+        finally:
+            self.forget(model, [stream])
+
+    def _of_all(self, model: str, program: Program[T]) -> Program[T]:
+        """A call after which every stream of a model stands elsewhere."""
+        try:
+            return (yield from program)
+        finally:
+            self._next.drop_where(lambda key: key[0] == model)
+            self._undisputed.drop(model)
 
     def observe(
         self,
@@ -307,11 +213,6 @@ class Core:
         return (self._undisputed.get(model) or 0.0) >= SOLE_AFTER
 
 
-def asking(experts: bool) -> dict[str, str | int]:
-    """The parameter that asks for what each expert said; none where it is not asked for."""
-    return {"experts": "true"} if experts else {}
-
-
 def was_taken(outcome: Reply | StepaheadError) -> bool:
     """Whether the answer to an item's first attempt shows that its number was somebody else's."""
     return outcome.duplicate if isinstance(outcome, Reply) else isinstance(outcome, SequenceStale)
@@ -328,5 +229,5 @@ def forgotten(error: SequenceGap) -> bool:
     return error.expected == 1
 
 
-def _belief(data: Mapping[str, Any]) -> Belief:
-    return Belief({**data})
+def _upload(path: str, archive: bytes | Path) -> Request:
+    return Request("PUT", path, archive, media_type=ARCHIVE, least_read_s=ARCHIVE_S)

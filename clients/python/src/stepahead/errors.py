@@ -4,19 +4,28 @@ StepaheadError
 ├── NoAnswer                               the request or its answer was lost      retried
 ├── BadAnswer                              something answered, but not in the contract's form
 ├── UnknownModel, UnknownStream            404
-├── ModelExists                            409  another spec
+├── UnknownSnapshot                        404
+├── ModelExists, StreamExists              409
 ├── SequenceError                          409  carries expected and received
 │   ├── SequenceGap                             an item before this one is missing
 │   ├── SequenceStale                           applied long ago; its reply is no longer kept
 │   └── SequenceTaken                           other writers took the numbers; raised by the client itself
 ├── InvalidItem, InvalidSpec               422
+├── InvalidArchive, ArchiveTooLarge        422
 ├── InvalidRequest                         422  a path, query or envelope that fits no call
 ├── BodyTooLarge                           413
+├── HeadTooLarge                           431
+├── RequestTimeout                         408  the request was too slow           retried
+├── SlowReader                             408  the answers were read too slowly
 ├── Unauthorized                           401
+├── ForbiddenOrigin                        403  of a page in a browser
+├── NotFound, MethodNotAllowed             404, 405  an older server, or none of these
 ├── Overloaded                             429                                     retried
-└── Unavailable                            502, 503, 504                           retried
-    ├── StoreUnavailable
-    └── Draining
+├── Unavailable                            502, 503, 504                           retried
+│   ├── StoreUnavailable
+│   └── Draining
+└── InternalError                          500
+    └── DamagedSnapshot, WeightsLost, UnreadableFormat
 
 A code that this version does not know becomes the class of its status, else :class:`StepaheadError` itself.
 """
@@ -43,7 +52,8 @@ class StepaheadError(Exception):
     retried: ClassVar[bool] = False
     """Whether the same call may work later; every call of this package is safe to send again."""
     outcome_unknown: bool = False
-    """Whether the call may have been done all the same."""
+    """Whether the call may have been done all the same; of ``ModelExists`` and ``StreamExists``, whether an attempt of
+    this very call, whose answer was lost, may have created what is there."""
 
     def __init__(
         self,
@@ -89,10 +99,22 @@ class UnknownStream(StepaheadError):
     code = "unknown_stream"
 
 
+class UnknownSnapshot(StepaheadError):
+    """No snapshot of that id is kept."""
+
+    code = "unknown_snapshot"
+
+
 class ModelExists(StepaheadError):
     """A model of that name has another spec."""
 
     code = "model_exists"
+
+
+class StreamExists(StepaheadError):
+    """The model has a stream of that name already; see :attr:`StepaheadError.outcome_unknown`."""
+
+    code = "stream_exists"
 
 
 class SequenceError(StepaheadError):
@@ -141,6 +163,18 @@ class InvalidSpec(StepaheadError):
     code = "invalid_spec"
 
 
+class InvalidArchive(StepaheadError):
+    """The bytes are no archive, or one that does not fit; nothing was changed."""
+
+    code = "invalid_archive"
+
+
+class ArchiveTooLarge(StepaheadError):
+    """An archive of all that was asked for would be over the server's limit."""
+
+    code = "archive_too_large"
+
+
 class InvalidRequest(StepaheadError):
     """The path, the query or the envelope of the body fits no call."""
 
@@ -153,10 +187,46 @@ class BodyTooLarge(StepaheadError):
     code = "body_too_large"
 
 
+class HeadTooLarge(StepaheadError):
+    """The request's headers and address are over the server's limit; ask about fewer streams at once."""
+
+    code = "head_too_large"
+
+
+class RequestTimeout(StepaheadError):
+    """A part of the request took too long to arrive; nothing was changed."""
+
+    code, retried = "request_timeout", True
+
+
+class SlowReader(StepaheadError):
+    """The server ended a connection whose answers were not read for long."""
+
+    code = "slow_reader"
+
+
 class Unauthorized(StepaheadError):
     """No valid API key was sent."""
 
     code = "unauthorized"
+
+
+class ForbiddenOrigin(StepaheadError):
+    """The server takes no calls from pages of this origin."""
+
+    code = "forbidden_origin"
+
+
+class NotFound(StepaheadError):
+    """The server has no such call: it may be older than this package."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(StepaheadError):
+    """The path takes other methods: the server may be older than this package."""
+
+    code = "method_not_allowed"
 
 
 class Overloaded(StepaheadError):
@@ -184,10 +254,41 @@ class Draining(Unavailable):
     code = "draining"
 
 
+class InternalError(StepaheadError):
+    """Something broke in the service; its log says what, under ``request_id``."""
+
+    code = "internal"
+    outcome_unknown = True
+
+
+class DamagedSnapshot(InternalError):
+    """A kept snapshot cannot be read; nothing was changed."""
+
+    code = "damaged_snapshot"
+    outcome_unknown = False
+
+
+class WeightsLost(InternalError):
+    """The model's weights cannot be recovered; the message says what can be done."""
+
+    code = "weights_lost"
+    outcome_unknown = False
+
+
+class UnreadableFormat(InternalError):
+    """Another version of the service wrote what this one cannot read; nothing was changed."""
+
+    code = "unreadable_format"
+    outcome_unknown = False
+
+
 _BY_STATUS: dict[int | None, type[StepaheadError]] = {
     401: Unauthorized,
+    408: RequestTimeout,
     413: BodyTooLarge,
     429: Overloaded,
+    431: HeadTooLarge,
+    500: InternalError,
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,
