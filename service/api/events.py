@@ -142,7 +142,7 @@ class _Patience:
     responses={
         200: {
             "description": "Events, until the client goes or `end` comes.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+            "content": {"text/event-stream": {"example": _EXAMPLE}},
         },
         **error_docs(UnknownModel, InvalidSpec, InvalidRequest, Draining, *STORE),
     },

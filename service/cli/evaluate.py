@@ -16,6 +16,7 @@ from rich.console import Console
 
 from model.spec import CellKind, ExpertsKind, FieldSpec, LearnSpec, ModelSpec
 from service.cli.contest import Contest
+from service.cli.formats import FORMATS
 from service.cli.options import column_options, split_names
 from service.cli.progress import rows_progress
 from service.cli.sources import Reading
@@ -43,7 +44,8 @@ def parse_learn(_context: click.Context, _parameter: click.Parameter, value: str
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @column_options
-@click.option("--as", "kind", type=click.Choice(["csv", "bytes"]), help="What files hold.  [default: bytes for .txt]")
+@click.option("--as", "kind", type=click.Choice([*FORMATS, "bytes"]),
+              help="What files hold.  [default: bytes for .txt, else by name and content]")  # fmt: skip
 @click.option("--streams-as", type=click.Choice(["columns", "rows"]), help="Each column of numbers, or each row, is a "
               "stream; all of a file share a model.")  # fmt: skip
 @click.option("--channels", type=click.Choice(["together", "apart"]), default="together", show_default=True,
@@ -124,8 +126,8 @@ def evaluate(
 ) -> None:
     """Predict, observe, score and learn over each FILE, item by item, in this process.
 
-    A FILE is .csv or .csv.gz, a folder of such, or text. The same step as the service takes; persistence, which
-    predicts the last value again, stands beside it.
+    A FILE is CSV or NDJSON (both perhaps .gz), Parquet, a folder of such, or text. The same step as the service takes;
+    persistence, which predicts the last value again, stands beside it.
     """
     torch.set_num_threads(1)
     rows = PROTOCOLS[protocol]

@@ -13,7 +13,9 @@ import numpy as np
 
 from model.items import MAX_MAGNITUDE, NO_TIME
 from model.spec import MAX_VALUE_LENGTH, FieldSpec
-from service.cli.table import Table, is_missing, open_rows, parse_number, read_table, stem
+from service.cells import is_missing, parse_number
+from service.cli.formats import ENDINGS, open_rows, stem
+from service.cli.table import Table, read_table
 from service.evaluation.series import Order, Series
 
 BYTES = FieldSpec("byte", "category", values=tuple(f"{byte:02x}" for byte in range(256)))
@@ -22,7 +24,7 @@ BYTES = FieldSpec("byte", "category", values=tuple(f"{byte:02x}" for byte in ran
 VALUE = FieldSpec("value")
 """The one field of models whose streams are columns or rows."""
 
-_ENDINGS = (".csv", ".csv.gz")
+_ENDINGS = tuple(f"{ending}{gz}" for ending in ENDINGS for gz in ("", ".gz"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +36,22 @@ class Reading:
             leaves a file's rows to be items.
         channels: Fields of an item in one model, or each in a model of its own.
         files: Files in a model each, or all as streams of one.
-        kind: What files hold; ``None`` for bytes where a name ends in ``.txt``, else CSV.
+        kind: What files hold; ``None`` for bytes where a name ends in ``.txt``, else to be told by
+            :func:`service.cli.formats.open_records`.
         order: See :meth:`service.evaluation.series.Series.of`.
     """
 
     streams_as: Literal["columns", "rows"] | None = None
     channels: Literal["together", "apart"] = "together"
     files: Literal["apart", "together"] = "apart"
-    kind: Literal["csv", "bytes"] | None = None
+    kind: Literal["csv", "ndjson", "parquet", "bytes"] | None = None
     order: Order = "auto"
 
     def read(self, paths: Sequence[Path], columns: dict[str, Any]) -> list[Series]:
         """Every series that the files hold, one per model.
 
         Args:
-            paths: Files, or folders whose ``.csv`` and ``.csv.gz`` files are meant.
+            paths: Files, or folders whose CSV, NDJSON and Parquet files are meant.
             columns: Arguments of :func:`service.cli.table.read_table`.
 
         Raises:
@@ -68,7 +71,7 @@ class Reading:
                 return _bytes(path, columns["limit"])
             if self.streams_as == "rows":
                 return _rows(path, columns["stream_column"], columns["limit"], self.order)
-            series = _items(read_table(path, **columns), self.order)
+            series = _items(read_table(path, given=self.kind, **columns), self.order)
             return _columns(series, self.order) if self.streams_as == "columns" else series
         except ValueError as error:
             raise click.ClickException(str(error)) from error
@@ -80,18 +83,19 @@ def _files(path: Path, of_bytes: bool) -> Iterator[Path]:
         return
     found = sorted(file for file in path.rglob("*") if file.is_file() and (of_bytes or file.name.endswith(_ENDINGS)))
     if not found:
-        raise click.ClickException(f"{path}: no {'file' if of_bytes else '.csv or .csv.gz file'} below it")
+        raise click.ClickException(f"{path}: no {'file' if of_bytes else 'CSV, NDJSON or Parquet file'} below it")
     yield from found
 
 
 def _items(table: Table, order: Order) -> Series:
     """A table whose rows are items."""
+    n_rows = table.n_rows or 0
     reals = [spec.name for spec in table.fields if spec.kind == "real"]
     categories = [spec.name for spec in table.fields if spec.kind == "category"]
-    values = np.full((table.n_rows, len(reals)), np.nan)
-    names = np.full((table.n_rows, len(categories)), None, object)
-    times = np.full(table.n_rows, NO_TIME)
-    stream = np.zeros(table.n_rows, np.int64)
+    values = np.full((n_rows, len(reals)), np.nan)
+    names = np.full((n_rows, len(categories)), None, object)
+    times = np.full(n_rows, NO_TIME)
+    stream = np.zeros(n_rows, np.int64)
     known: dict[str, int] = {}
     for i, row in enumerate(table.rows()):
         values[i] = [row.item[name] for name in reals]  # None becomes NaN

@@ -1,34 +1,30 @@
-"""A CSV file as rows of streams: which column is the time, which the stream, and what kind of field each other one is.
+"""A file as rows of streams: which column is the time, which the stream, and what kind of field each other one is.
 
-The file is read twice, once to learn its columns and once for its rows, and is never held in memory.
+A file is read twice, once to learn its columns and once for its rows, and is never held in memory. Standard input is
+read once, and its columns are learned from its first rows.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import math
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import islice
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import TextIO
 
 import click
 
-from model.spec import MAX_VALUES, FieldSpec
+from model.spec import FieldSpec
+from service.cells import is_missing, iso, parse_number, parse_text, parse_time_us
+from service.cli.columns import Column, fields_of, learn_columns
+from service.cli.formats import STANDARD_INPUT, Format, Records, label, open_records, stem
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "inf", "-inf", "+inf", "infinity", "-infinity"})
-"""Cells, in lower case, that stand for no value; infinities are refused everywhere, and no measurement."""
+INFER_ROWS = 1000
+"""Rows of standard input from which the fields of a new model are told."""
 
-TIME_NAMES = frozenset({"timestamp", "time", "date", "datetime", "ts"})
-"""Column names, in lower case, that are taken for the time if their cells can be read as times."""
-
-DELIMITERS = ",;\t|"
-MIN_CAPACITY = 16
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LIVE_ROOM = 2
+"""Doublings of a category's capacity where only the first rows are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +35,50 @@ class Row:
         stream: The stream's id.
         item: Field name to number or text; ``None`` where missing.
         timestamp_us: Microseconds since 1970 UTC; ``None`` where the file has no time.
+        sequence: Its position in its stream, from 1; ``None`` where the file does not say.
     """
 
     stream: str
     item: dict[str, float | str | None]
     timestamp_us: int | None
+    sequence: int | None = None
 
     @property
     def timestamp(self) -> str | None:
         """The time as ISO 8601; ``None`` where the file has none."""
-        return None if self.timestamp_us is None else _iso(self.timestamp_us)
+        return None if self.timestamp_us is None else iso(self.timestamp_us)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A CSV file whose columns are known.
+    """A file whose columns are known.
 
     Args:
-        path: ``.csv`` or ``.csv.gz``.
-        fields: One per column that is neither the time nor the stream, in the file's order.
-        time_column: Header of the time column; ``None`` where the file has none.
-        stream_column: Header of the column that names the stream; ``None`` where ``stream`` names it.
+        path: Where it is; ``-`` for standard input.
+        fields: One per column that is none of those below, in the file's order.
+        time_column: Name of the time column; ``None`` where the file has none.
+        stream_column: Name of the column that names the stream; ``None`` where ``stream`` names it.
+        sequence_column: Name of the column that holds each row's position in its stream; ``None`` to count.
         stream: The one stream's id.
-        n_rows: Rows that :meth:`rows` gives.
+        n_rows: Rows that :meth:`rows` gives; ``None`` where only its end will tell.
+        limit: Most rows that it gives; ``None`` for all.
+        opened: Opens the records; those of standard input can be opened once.
     """
 
     path: Path
     fields: tuple[FieldSpec, ...]
     time_column: str | None
     stream_column: str | None
+    sequence_column: str | None
     stream: str
-    n_rows: int
+    n_rows: int | None
+    limit: int | None
+    opened: Callable[[], AbstractContextManager[Records]]
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return label(self.path)
 
     def rows(self) -> Iterator[Row]:
         """Every row, in the file's order.
@@ -77,227 +86,154 @@ class Table:
         Raises:
             click.ClickException: If the file cannot be read, or a cell does not fit its column.
         """
-        with open_rows(self.path) as (header, lines):
-            places = [(spec.name, header.index(spec.name), spec.kind == "real") for spec in self.fields]
-            time = None if self.time_column is None else header.index(self.time_column)
-            stream = None if self.stream_column is None else header.index(self.stream_column)
-            for number, cells in enumerate(islice(lines, self.n_rows), start=1):
+        kinds = [(spec.name, spec.kind == "real") for spec in self.fields]
+        time, stream, sequence = self.time_column, self.stream_column, self.sequence_column
+        with self.opened() as records:
+            for number, cells in enumerate(islice(records.rows, self.limit), start=1):
                 yield Row(
-                    stream=self.stream if stream is None else self._stream(number, cells[stream]),
-                    item={name: self._value(number, name, cells[at], is_real) for name, at, is_real in places},
-                    timestamp_us=None if time is None else self._time(number, cells[time]),
+                    stream=self.stream if stream is None else self._stream(number, cells.get(stream)),
+                    item={name: self._value(number, name, cells.get(name), is_real) for name, is_real in kinds},
+                    timestamp_us=None if time is None else self._time(number, cells.get(time)),
+                    sequence=None if sequence is None else self._sequence(number, cells.get(sequence)),
                 )
 
-    def _stream(self, number: int, cell: str) -> str:
-        stream = cell.strip()
-        if stream in {"", ".", ".."} or "/" in stream or not stream.isprintable():
-            raise _bad_cell(self.path, number, self.stream_column, f"{cell!r} cannot name a stream")
+    def _stream(self, number: int, cell: object) -> str:
+        stream = parse_text(cell)
+        if stream is None or stream in {"", ".", ".."} or "/" in stream or not stream.isprintable():
+            raise self._bad_cell(number, self.stream_column, f"{cell!r} cannot name a stream")
         return stream
 
-    def _value(self, number: int, name: str, cell: str, is_real: bool) -> float | str | None:
+    def _value(self, number: int, name: str, cell: object, is_real: bool) -> float | str | None:
         if is_missing(cell):
             return None
-        if not is_real:
-            return cell.strip()
-        value = parse_number(cell)
+        value = parse_number(cell) if is_real else parse_text(cell)
         if value is None:
-            raise _bad_cell(self.path, number, name, f"{cell!r} is no number; --category {name} makes it a category")
+            hint = f"is no number; --category {name} makes it a category" if is_real else "is no value"
+            raise self._bad_cell(number, name, f"{cell!r} {hint}")
         return value
 
-    def _time(self, number: int, cell: str) -> int | None:
+    def _time(self, number: int, cell: object) -> int | None:
         if is_missing(cell):
             return None
         time_us = parse_time_us(cell)
         if time_us is None:
-            raise _bad_cell(self.path, number, self.time_column, f"{cell!r} is no time")
+            raise self._bad_cell(number, self.time_column, f"{cell!r} is no time")
         return time_us
+
+    def _sequence(self, number: int, cell: object) -> int:
+        value = parse_number(cell)
+        if value is None or value < 1 or not value.is_integer():
+            raise self._bad_cell(number, self.sequence_column, f"{cell!r} is no position from 1 on")
+        return int(value)
+
+    def _bad_cell(self, number: int, column: str | None, reason: str) -> click.ClickException:
+        return click.ClickException(f"{self.label}, row {number}, column {column!r}: {reason}")
 
 
 def read_table(
     path: Path,
     *,
+    given: Format | None = None,
     stream_column: str | None = None,
     stream: str | None = None,
     time_column: str | None = None,
+    sequence_column: str | None = None,
     fields: Sequence[str] | None = None,
     categories: Collection[str] = (),
     like: Sequence[FieldSpec] | None = None,
     limit: int | None = None,
+    infer_rows: int = INFER_ROWS,
 ) -> Table:
-    """Learn the columns of a CSV file.
+    """Learn the columns of a file.
 
     Numeric columns are real, all others categories with an open vocabulary that has room for what the file holds.
-    Columns without any value are left out, and so are further columns of times.
+    Columns without any value are left out, and so are further columns of times, and of lists and the like.
 
     Args:
-        path: ``.csv`` or ``.csv.gz``, with a header; cells are separated by ``,`` ``;`` ``|`` or tabs.
+        path: CSV or NDJSON, both perhaps with ``.gz``, or Parquet; ``-`` for standard input. CSV has a header; its
+            cells are separated by ``,`` ``;`` ``|`` or tabs.
+        given: What it holds; ``None`` to find out.
         stream_column: Names the stream of each row; ``None`` if all rows are one stream.
         stream: The one stream's id; ``None`` for the file's name.
         time_column: Of the times, ISO 8601 (UTC where it has no zone) or seconds, ms, us or ns since 1970; ``None`` to
             look for one.
+        sequence_column: Of each row's position in its stream; ``None`` to count.
         fields: Columns to take; ``None`` for all.
         categories: Columns that are categories even if they look like numbers.
         like: Fields of a model that exists: columns take their kinds, and other columns are left out.
         limit: Rows to take from the top; ``None`` for all.
+        infer_rows: Rows of standard input that are read to tell the fields of a new model.
 
     Raises:
         click.ClickException: In one line, if the file or a column cannot be read.
     """
-    named = [name for name in (stream_column, time_column, *(fields or ()), *categories) if name is not None]
-    columns, n_rows = _learn_columns(path, named, limit)
+    name, live = label(path), path == STANDARD_INPUT
+    opened: Callable[[], AbstractContextManager[Records]] = partial(open_records, path, given)
+    head = limit
+    if live:
+        head = min(infer_rows if like is None else 1, limit or infer_rows)
+        opened = Once(opened, head)
+    with opened() as records:
+        columns, n_rows = learn_columns(records.names, islice(records.rows, head), typed=records.typed)
+        later = records.names is None  # what the first records lack may come in a later one
+    if n_rows == 0:
+        raise click.ClickException(f"{name}: no rows")
+    if like is not None and later and any(spec.name in columns for spec in like):
+        columns.update({spec.name: Column() for spec in like if spec.name not in columns})
+    _check_named(name, columns, (stream_column, time_column, sequence_column, *(fields or ()), *categories))
     if time_column is None:
-        time_column = next((name for name, c in columns.items() if name != stream_column and c.is_time(name)), None)
+        aside = (stream_column, sequence_column)
+        time_column = next((c for c in columns if c not in aside and columns[c].is_time(c)), None)
     elif not columns[time_column].all_times:
-        raise click.ClickException(f"{path}: column {time_column!r} holds what is no time")
-    names = [name for name in columns if name not in (stream_column, time_column)]
-    if fields is not None:
-        names = [name for name in names if name in fields]
-    else:
-        names = [name for name in names if columns[name].n_values and not columns[name].all_iso]
+        raise click.ClickException(f"{name}: column {time_column!r} holds what is no time")
+    names = [column for column in columns if column not in (stream_column, sequence_column, time_column)]
     if like is None:
         try:
-            specs = [columns[name].spec(name, name in categories) for name in names]
+            specs = fields_of(columns, names, fields, categories, room=LIVE_ROOM if live else 0)
         except ValueError as error:
-            raise click.ClickException(f"{path}: {error}") from error
+            raise click.ClickException(f"{name}: {error}") from error
     else:
         kinds = {spec.name: spec for spec in like}
-        specs = [kinds[name] for name in columns if name in kinds and (fields is None or name in fields)]
+        specs = tuple(kinds[c] for c in names if c in kinds and (fields is None or c in fields))
     if not specs:
         wanted = "" if like is None else f" that the model has ({', '.join(repr(spec.name) for spec in like)})"
-        raise click.ClickException(f"{path}: no column{wanted} to predict")
-    return Table(path, tuple(specs), time_column, stream_column, stream or stem(path), n_rows)
+        raise click.ClickException(f"{name}: no column{wanted} to predict")
+    n_known = None if live else n_rows
+    one = stream or stem(path)
+    return Table(path, specs, time_column, stream_column, sequence_column, one, n_known, limit, opened)
 
 
-def is_missing(cell: str) -> bool:
-    """Whether a cell stands for no value."""
-    return cell.strip().lower() in MISSING
+class Once:
+    """Records that can be read once, of which the first are looked at before.
 
-
-def parse_time_us(cell: str) -> int | None:
-    """Microseconds since 1970 UTC of a time, ``None`` if it is none.
-
-    ISO 8601, UTC where it has no zone; or a count since 1970 whose size tells its unit: s, ms, us or ns.
+    Args:
+        opened: Opens them.
+        n_head: How many are looked at; they are kept until they are read.
     """
-    number = parse_number(cell)
-    if number is None:
-        return _parse_iso_us(cell)
-    for unit_us, most in ((1e6, 1e11), (1e3, 1e14), (1.0, 1e17), (1e-3, 1e20)):
-        if abs(number) < most:
-            return round(number * unit_us)
-    return None
 
+    def __init__(self, opened: Callable[[], AbstractContextManager[Records]], n_head: int) -> None:
+        with ExitStack() as stack:
+            self._records = stack.enter_context(opened())
+            self._head = list(islice(self._records.rows, n_head))
+            self._open = stack.pop_all()
+        self._looked = False
 
-@dataclass(slots=True)
-class _Column:
-    """What the cells of a column have in common."""
-
-    all_numbers: bool = True
-    all_times: bool = True
-    all_iso: bool = True
-    n_values: int = 0
-    distinct: set[str] = field(default_factory=set)
-
-    def add(self, cell: str) -> None:
-        if is_missing(cell):
+    @contextmanager
+    def __call__(self) -> Iterator[Records]:
+        """First those that are looked at, then all."""
+        if not self._looked:
+            self._looked = True
+            yield replace(self._records, rows=iter(self._head))
             return
-        self.n_values += 1
-        self.all_numbers = self.all_numbers and parse_number(cell) is not None
-        self.all_iso = self.all_iso and _parse_iso_us(cell) is not None
-        self.all_times = self.all_times and (self.all_iso or parse_time_us(cell) is not None)
-        if len(self.distinct) <= MAX_VALUES:
-            self.distinct.add(cell.strip())
+        with self._open:
+            yield replace(self._records, rows=chain(self._given_up(), self._records.rows))
 
-    def is_time(self, name: str) -> bool:
-        if not self.n_values:
-            return False
-        return self.all_iso or (self.all_times and name.strip().lower() in TIME_NAMES)
-
-    def spec(self, name: str, is_category: bool) -> FieldSpec:
-        if self.all_numbers and not is_category:
-            return FieldSpec(name)
-        # a power of two, so that a file that grew by some values still fits the same model
-        room = 1 << max(len(self.distinct), MIN_CAPACITY).bit_length()
-        return FieldSpec(name, "category", capacity=min(room, MAX_VALUES))
+    def _given_up(self) -> Iterator[Mapping[str, object]]:
+        head, self._head = self._head, []
+        yield from head
 
 
-def _learn_columns(path: Path, named: Sequence[str], limit: int | None) -> tuple[dict[str, _Column], int]:
-    """Every column by its header, and the number of rows; ``named`` columns must be there."""
-    with open_rows(path) as (header, lines):
-        for name in named:
-            if name not in header:
-                raise click.ClickException(f"{path}: no column {name!r}; there are {', '.join(map(repr, header))}")
-        columns, n_rows = {name: _Column() for name in header}, 0
-        for cells in islice(lines, limit):
-            n_rows += 1
-            for column, cell in zip(columns.values(), cells, strict=True):
-                column.add(cell)
-    if n_rows == 0:
-        raise click.ClickException(f"{path}: no rows")
-    return columns, n_rows
-
-
-@contextmanager
-def open_rows(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-    """The header, and the cells of every line after it that is not empty, as many as the header's."""
-    try:
-        with _text(path) as file:
-            first = file.readline()
-            delimiter = max(DELIMITERS, key=first.count)
-            header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
-            if not any(header):
-                raise click.ClickException(f"{path}: no header")
-            if len(set(header)) != len(header):
-                raise click.ClickException(f"{path}: each column needs a name of its own, got {', '.join(header)}")
-            yield header, _cells(path, csv.reader(file, delimiter=delimiter), len(header))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise click.ClickException(f"{path} cannot be read: {reason}") from error
-
-
-def _cells(path: Path, lines: Iterator[list[str]], n_columns: int) -> Iterator[list[str]]:
-    for number, cells in enumerate((cells for cells in lines if cells), start=1):
-        if len(cells) > n_columns:
-            raise click.ClickException(f"{path}, row {number}: {len(cells)} cells under {n_columns} columns")
-        yield cells + [""] * (n_columns - len(cells))
-
-
-def _text(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def stem(path: Path) -> str:
-    """The name of a file without what says its format."""
-    name = path.name.removesuffix(".gz")
-    return name.removesuffix(".csv") or "replay"
-
-
-def parse_number(cell: str) -> float | None:
-    """A finite number; ``None`` if the cell is none."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _parse_iso_us(cell: str) -> int | None:
-    if "-" not in cell:  # "20260101" is a number before it is a day
-        return None
-    try:
-        time = datetime.fromisoformat(cell.strip())
-    except ValueError:
-        return None
-    time = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    since = time - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def _iso(timestamp_us: int) -> str:
-    seconds, microseconds = divmod(timestamp_us, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds).isoformat()
-
-
-def _bad_cell(path: Path, number: int, column: str | None, reason: str) -> click.ClickException:
-    return click.ClickException(f"{path}, row {number}, column {column!r}: {reason}")
+def _check_named(name: str, columns: Mapping[str, Column], named: Sequence[str | None]) -> None:
+    for column in named:
+        if column is not None and column not in columns:
+            raise click.ClickException(f"{name}: no column {column!r}; there are {', '.join(map(repr, columns))}")

@@ -254,4 +254,4 @@ def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:
     """It says what was looked for."""
     result = evaluate(tmp_path)
     assert result.exit_code == 1
-    assert "no .csv or .csv.gz file" in result.stderr
+    assert "no CSV, NDJSON or Parquet file" in result.stderr

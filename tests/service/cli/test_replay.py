@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
+from model.spec import FieldSpec
 from service.cli.replay import replay
-from stepahead import Client
+from service.cli.scoreboard import Progress, Scoreboard
+from service.cli.tally import Tally
+from stepahead import CategoryScore, Client, RealScore, Score, UnknownModel, UnknownStream
 
 ROOT = Path(__file__).parents[3]
 N_ROWS = 40
+WAIT_S = 60.0  # far more than it takes
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +109,7 @@ def test_file_is_fed_and_measured(service_url: str, name: str, file: Path) -> No
 
 
 def test_replay_goes_on_where_it_stopped(service_url: str, name: str, file: Path) -> None:
-    """Rows that the service has are skipped; persistence still knows the values before."""
+    """Rows that the service has are skipped, unless these follow; persistence still knows the values before."""
     first = measured(run(service_url, file, "--model", name, "--stream-column", "site", "--limit", 11, "--json"))
     assert first["replayed"] == 11
     second = measured(run(service_url, file, "--model", name, "--stream-column", "site", "--json"))
@@ -109,6 +117,10 @@ def test_replay_goes_on_where_it_stopped(service_url: str, name: str, file: Path
     assert second["fields"]["load"]["all"]["scored"] == N_ROWS - 11 - 1
     third = run(service_url, file, "--model", name, "--stream-column", "site")
     assert "nothing was replayed" in third.stdout
+    more = measured(run(service_url, file, "--model", name, "--stream-column", "site", "--append", "--json"))
+    assert (more["skipped"], more["replayed"]) == (0, N_ROWS)
+    with Client(service_url) as client:
+        assert sum(summary.sequence for summary in client.model(name).streams()) == 2 * N_ROWS
 
 
 def test_measures_come_as_a_table(service_url: str, name: str, file: Path) -> None:
@@ -126,6 +138,66 @@ def test_refused_row_is_named(service_url: str, name: str, file: Path) -> None:
     result = run(service_url, file, "--model", name, "--stream", "one")
     assert result.exit_code == 1
     assert "row 3: field 'state': 'idle' is not one of its values (invalid_item)" in " ".join(result.stderr.split())
+
+
+def test_interrupted_replay_of_endless_input_keeps_its_measures(service_url: str, name: str) -> None:
+    """Ctrl-C ends it with status 130 and what was measured; the server has these rows, with the numbers they named."""
+    command = [sys.executable, "-m", "service", "replay", "-", "--model", name, "--url", service_url, "--json"]
+    command += ["--infer-rows", "10", "--stream-column", "site", "--sequence-column", "n"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        with Client(service_url) as client:
+            for n in range(1, 601):  # and then silence, in which all of these are answered
+                process.stdin.write(json.dumps({"site": "s", "n": n, "load": math.sin(n)}) + "\n")
+            process.stdin.flush()
+            wait_for(lambda: sequence_of(client, name, "s") == 600, process)
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate()
+            assert process.returncode == 130, stderr
+            found = json.loads(stdout)
+            assert found["interrupted"]
+            assert 600 - 64 <= found["replayed"] <= 600
+            assert found["fields"]["load"]["all"]["scored"] == found["replayed"] - 1
+            assert found["fields"]["load"]["last_three_quarters"] is None
+
+
+def wait_for(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait for an event in another process, which must not end before it."""
+    deadline = time.monotonic() + WAIT_S
+    while not reached():
+        assert process.poll() is None, "it ended"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def sequence_of(client: Client, model: str, stream: str) -> int:
+    """Of the last applied item; 0 before there is one."""
+    try:
+        return client.model(model).stream(stream).summary().sequence
+    except (UnknownModel, UnknownStream):
+        return 0
+
+
+def test_scoreboard_fits_a_terminal_of_80_columns() -> None:
+    """A bar with rate and time left, or a count where the total is unknown, and a line per field."""
+    specs = [FieldSpec("load"), FieldSpec("a" * 60, "category", capacity=8), *(FieldSpec(f"f{i}") for i in range(20))]
+    tally = Tally(specs)
+    score = Score(1.0, 0.5, {"load": RealScore(1.0), "a" * 60: CategoryScore(0.7, rank=1)})
+    tally.add(score, {"load": 3.0, "a" * 60: "x"}, {"load": 1.0, "a" * 60: "y"})
+    for total, words in ((100_000, ("25,000/100,000", "ETA")), (None, ("25,000 rows",))):
+        console = Console(width=80, height=24, force_terminal=True, record=True, file=io.StringIO())
+        progress = Progress("a-rather-long-name-of-a-file.csv", total, n_replies=24_000, n_skipped=1_000)
+        board = Scoreboard(progress, tally.measures, console)
+        console.print(board.render())
+        text = console.export_text()
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert len(lines) <= 23
+        for word in (*words, "items/s", "RMSE 1", "persistence 2", "ratio 0.50", "accuracy 100.0 %", "14 more fields"):
+            assert word in text
+        assert board.line().startswith("a-rather-long-name-of-a-file.csv: 25,000")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import click
 import pytest
 
 from model.spec import FieldSpec
-from service.cli.table import Row, parse_time_us, read_table
+from service.cells import parse_time_us
+from service.cli.table import Row, read_table
 
 NEW_YEAR_2026_US = 1_767_225_600_000_000
 

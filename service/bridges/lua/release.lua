@@ -1,0 +1,7 @@
+-- Let the lease go at once.
+-- KEYS  1 lease
+-- ARGV  1 token
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+return redis.call('DEL', KEYS[1])
