@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz accuracy experiment chaos check format clean
+.PHONY: help setup run test fuzz accuracy experiment chaos cuts check format clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
@@ -34,6 +34,9 @@ experiment: setup  ## does correcting the belief pay: the tables of docs/experim
 
 chaos: setup  ## is anything lost: kills and network faults under load, and a replay that compares every bit (about 20 minutes; --kills and --items in CHAOS)
 	@$(BIN)/python -m benchmarks.chaos $(CHAOS)
+
+cuts: setup  ## does the SDK's long-lived connection hold: 50,000 items over each way while it is cut 100 times (--items and --cuts in CUTS)
+	@$(BIN)/python -m benchmarks.cuts $(CUTS)
 
 check: setup  ## format, lint, strict types, import direction
 	@$(BIN)/ruff format --check .

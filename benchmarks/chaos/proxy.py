@@ -66,6 +66,11 @@ class Proxy:
             await asyncio.wait(self._running)
         self.cut()
 
+    @property
+    def n_open(self) -> int:
+        """Connections that are forwarded."""
+        return len(self._open)
+
     def cut(self, share: float = 1.0) -> None:
         """Reset every connection, or a share of them."""
         for connection in self._source.sample(list(self._open), round(share * len(self._open))):

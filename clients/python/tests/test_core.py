@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -25,12 +24,12 @@ from stepahead import (
     StoreUnavailable,
     Unavailable,
     UnknownModel,
-    _many,
 )
 from stepahead import _wire as wire
-from stepahead._core import MAX_TRIES, SOLE_AFTER, Answer, Core, Pause, Program, Request, RetryPolicy, failure
+from stepahead._core import MAX_TRIES, Answer, Core, Pause, Program, Request, RetryPolicy, failure
 from stepahead._http import Locks
 from stepahead._recent import Recent
+from stepahead._turns import Turn
 
 POLICY = RetryPolicy(retries=2, base_s=1.0, cap_s=8.0, patience_s=60.0)
 PREDICTION = {
@@ -100,10 +99,6 @@ class Driven:
         """Body of a request."""
         content = self.requests[i].content
         return None if content is None else json.loads(content)
-
-    def sequences(self, i: int) -> list[int]:
-        """Sequences of the items in a request of many."""
-        return [o["sequence"] for o in self.sent(i)["observations"]]
 
 
 @pytest.fixture
@@ -408,171 +403,8 @@ def test_memory_is_bounded() -> None:
 
 def test_locks_live_while_they_are_held() -> None:
     """Two callers get the same lock; nobody leaves one behind."""
-    locks = Locks(threading.Lock)
+    locks = Locks(Turn)
     held = locks.of("m", ["b", "a"])
     assert locks.of("m", ["a", "b"]) == held
     del held
     assert not locks._locks
-
-
-def sole(core: Core) -> Core:
-    """A core that has met no other writer."""
-    for _ in range(SOLE_AFTER):
-        core.count_undisputed("m")
-    return core
-
-
-def chunk_of(rows: Iterable[_many.Row], errors: _many.Errors = "yield") -> _many.Chunk:
-    """Rows as a chunk."""
-    chunk = _many.Chunk(errors, size=100)
-    for row in rows:
-        if chunk.add(row):
-            break
-    return chunk
-
-
-def told(chunk: _many.Chunk) -> list[Any]:
-    """Sequences of replies and classes of errors, in order."""
-    return [type(o) if isinstance(o, StepaheadError) else o.sequence for o in chunk.deliver()]
-
-
-def test_items_of_a_stream_are_numbered_within_a_request(core: Core) -> None:
-    """Every stream counts for itself."""
-    chunk = chunk_of([("a", {"x": 1}), ("b", {"x": 1}), ("a", {"x": 2})])
-    results = {"results": [reply(5, "a"), reply(1, "b"), reply(6, "a")]}
-    driven = Driven([answer({"stream": "a", "sequence": 4}), refusal("unknown_stream", 404), answer(results)])
-    driven(_many.observe(sole(core), "m", chunk))
-    assert driven.sequences(2) == [5, 1, 6]
-    assert told(chunk) == [5, 1, 6]
-
-
-def test_refused_item_does_not_stop_its_stream(core: Core) -> None:
-    """Items after it are numbered anew and sent again."""
-    invalid = {"error": {"code": "invalid_item", "message": "bad", "request_id": "r"}}
-    chunk = chunk_of([("a", {"x": 1}), ("a", {"x": "?"}), ("a", {"x": 2}), ("a", {"x": 3})])
-    driven = Driven(
-        [
-            refusal("unknown_stream", 404),
-            answer({"results": [reply(1, "a"), invalid, gap(2, 3), gap(2, 4)]}),
-            answer({"stream": "a", "sequence": 1}),
-            answer({"results": [reply(2, "a"), reply(3, "a")]}),
-        ]
-    )
-    driven(_many.observe(sole(core), "m", chunk))
-    assert told(chunk) == [1, InvalidItem, 2, 3]
-
-
-def test_first_refusal_ends_a_chunk_that_raises(core: Core) -> None:
-    """What was applied before it is delivered, what would follow it in its stream is never sent again."""
-    invalid = {"error": {"code": "invalid_item", "message": "bad", "request_id": "r"}}
-    chunk = chunk_of([("a", {"x": 1}), ("a", {"x": "?"}), ("a", {"x": 2})], errors="raise")
-    driven = Driven([refusal("unknown_stream", 404), answer({"results": [reply(1, "a"), invalid, gap(2, 3)]})])
-    driven(_many.observe(sole(core), "m", chunk))
-    delivered = chunk.deliver()
-    assert next(delivered) is chunk.outcomes[0]
-    with pytest.raises(InvalidItem):
-        next(delivered)
-
-
-def test_own_sequences_after_a_refused_one_are_gaps(core: Core) -> None:
-    """The caller's numbers are not changed."""
-    invalid = {"error": {"code": "invalid_item", "message": "bad", "request_id": "r"}}
-    chunk = chunk_of({"stream": "a", "item": {"x": x}, "sequence": s} for s, x in ((1, "?"), (2, 1)))
-    Driven([answer({"results": [invalid, gap(1, 2)]})])(_many.observe(core, "m", chunk))
-    assert told(chunk) == [InvalidItem, SequenceGap]
-
-
-def test_items_that_failed_for_now_are_sent_again(core: Core) -> None:
-    """With them those of the same stream that had to wait; the others keep their replies."""
-    down = {"error": {"code": "store_unavailable", "message": "down", "request_id": "r"}}
-    chunk = chunk_of([("a", {"x": 1}), ("b", {"x": 1}), ("a", {"x": 2})])
-    core.remember("m", wire.reply(reply(7, "b")))
-    driven = Driven(
-        [
-            refusal("unknown_stream", 404),
-            answer({"results": [down, reply(8, "b"), gap(1, 2)]}),
-            answer({"results": [reply(1, "a"), reply(2, "a")]}),
-        ]
-    )
-    driven(_many.observe(sole(core), "m", chunk))
-    assert told(chunk) == [1, 8, 2]
-    assert driven.sequences(2) == [1, 2]
-    assert len(driven.pauses_s) == 1
-
-
-def test_items_that_keep_failing_get_their_error(core: Core) -> None:
-    """Retries end."""
-    down = {"error": {"code": "store_unavailable", "message": "down", "request_id": "r"}}
-    chunk = chunk_of([{"stream": "a", "item": {"x": 1}, "sequence": 1}])
-    Driven([answer({"results": [down]})] * 3)(_many.observe(core, "m", chunk))
-    assert told(chunk) == [StoreUnavailable]
-
-
-def test_unsendable_row_is_refused_in_its_place(core: Core) -> None:
-    """NaN, impossible stream names and rows of another form are errors of one row."""
-    chunk = chunk_of([("a", {"x": math.nan}), ("a/b", {"x": 1}), {"stream": "a"}, ("a", {"x": 1})])
-    Driven([refusal("unknown_stream", 404), answer({"results": [reply(1, "a")]})])(_many.observe(core, "m", chunk))
-    assert told(chunk) == [InvalidItem, InvalidItem, InvalidItem, 1]
-
-
-def test_chunk_is_never_longer_than_the_replies_that_are_kept() -> None:
-    """So that it can be sent again as a whole."""
-    chunk = _many.Chunk("yield", size=1000)
-    assert [chunk.add(("a", {"x": 1})) for _ in range(64)] == [False] * 63 + [True]
-
-
-def test_wrong_number_of_results_is_named(core: Core) -> None:
-    """No reply is given to another item."""
-    chunk = chunk_of([{"stream": "a", "item": {"x": 1}, "sequence": 1}])
-    with pytest.raises(BadAnswer):
-        Driven([answer({"results": []})])(_many.observe(core, "m", chunk))
-
-
-def test_item_in_doubt_keeps_its_number(core: Core) -> None:
-    """It may have been applied though the store did not answer: then the duplicate is its own."""
-    down = {"error": {"code": "store_unavailable", "message": "down", "request_id": "r"}}
-    chunk = chunk_of([("a", {"x": 1})])
-    driven = Driven(
-        [
-            refusal("unknown_stream", 404),
-            answer({"results": [down]}),
-            answer({"results": [reply(1, "a", duplicate=True)]}),
-        ]
-    )
-    driven(_many.observe(core, "m", chunk))
-    assert told(chunk) == [1]
-
-
-def test_stranger_holds_items_of_a_stream_apart(core: Core) -> None:
-    """Until requests have met no other writer each holds one item of a stream, but all that the caller numbered."""
-    rows: list[_many.Row] = [("a", {"x": 1}), ("a", {"x": 2}), ("b", {"x": 1})]
-    rows += [{"stream": "c", "item": {"x": s}, "sequence": s} for s in (1, 2)]
-    chunk = chunk_of(rows)
-    for stream in "ab":
-        core.remember("m", wire.reply(reply(4, stream)))
-    first = {"results": [reply(5, "a"), reply(5, "b"), reply(1, "c"), reply(2, "c")]}
-    driven = Driven([answer(first), answer({"results": [reply(6, "a")]})])
-    driven(_many.observe(core, "m", chunk))
-    assert [driven.sequences(i) for i in (0, 1)] == [[5, 5, 1, 2], [6]]
-    assert told(chunk) == [5, 6, 5, 1, 2]
-
-
-def test_taken_numbers_of_many_are_not_the_items(core: Core) -> None:
-    """They follow in their order, one by one, as another writer was met."""
-    chunk = chunk_of(("a", {"x": x}) for x in (1, 2))
-    sole(core).remember("m", wire.reply(reply(4, "a")))
-    both_taken = {"results": [reply(5, "a", duplicate=True), reply(6, "a", duplicate=True)]}
-    driven = Driven([answer(both_taken), answer({"results": [reply(7, "a")]}), answer({"results": [reply(8, "a")]})])
-    driven(_many.observe(core, "m", chunk))
-    assert [driven.sequences(i) for i in range(3)] == [[5, 6], [7], [8]]
-    assert [o["item"] for i in (1, 2) for o in driven.sent(i)["observations"]] == [{"x": 1}, {"x": 2}]
-    assert told(chunk) == [7, 8]
-
-
-def test_item_that_would_come_out_of_order_is_refused(core: Core) -> None:
-    """A later one of its stream was applied already."""
-    chunk = chunk_of(("a", {"x": x}) for x in (1, 2))
-    sole(core).remember("m", wire.reply(reply(4, "a")))
-    Driven([answer({"results": [reply(5, "a", duplicate=True), reply(6, "a")]})])(_many.observe(core, "m", chunk))
-    assert told(chunk) == [SequenceTaken, 6]
-    assert not core.seems_sole("m")

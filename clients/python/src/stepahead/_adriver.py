@@ -14,6 +14,7 @@ import httpx
 from stepahead import _http
 from stepahead._core import Answer, Core, Pause, Program, Request, RetryPolicy
 from stepahead._events import Follower, Given, Open, Opened, Read
+from stepahead._turns import AsyncTurn
 from stepahead.errors import NoAnswer
 
 T = TypeVar("T")
@@ -33,7 +34,8 @@ class AsyncDriver:
     ) -> None:
         self._http = httpx.AsyncClient(**_http.options(base_url, api_key, timeout), transport=transport)
         self._core = Core(RetryPolicy(retries))
-        self._locks = _http.Locks(asyncio.Lock)
+        self._locks = _http.Locks(AsyncTurn)
+        self._own_transport = transport is not None
         self._streams = not isinstance(transport, httpx.ASGITransport)
 
     async def __aenter__(self: D) -> D:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from stepahead import _http, _many
+from stepahead import _http, _tables, _ways
 from stepahead import _wire as wire
 from stepahead._adriver import AsyncDriver
 from stepahead._astream import AsyncStream
 from stepahead._events import follow
+from stepahead._rows import Errors, Outcome, Row, Table, Via
 from stepahead.errors import StepaheadError
 from stepahead.events import AsyncEvents
 from stepahead.types import ModelInfo, Reply, Snapshot, StreamSummary
@@ -71,42 +69,53 @@ class AsyncModel:
     @overload
     def observe_many(
         self,
-        rows: Iterable[_many.Row] | AsyncIterable[_many.Row],
+        rows: Iterable[Row] | AsyncIterable[Row] | Table,
         *,
         errors: Literal["raise"] = "raise",
         chunk: int = ...,
         experts: bool = ...,
+        resume: bool = ...,
+        via: Via | None = ...,
+        stream_column: str | None = ...,
+        timestamp_column: str | None = ...,
     ) -> AsyncIterator[Reply]: ...
 
     @overload
     def observe_many(
         self,
-        rows: Iterable[_many.Row] | AsyncIterable[_many.Row],
+        rows: Iterable[Row] | AsyncIterable[Row] | Table,
         *,
         errors: Literal["yield"],
         chunk: int = ...,
         experts: bool = ...,
+        resume: bool = ...,
+        via: Via | None = ...,
+        stream_column: str | None = ...,
+        timestamp_column: str | None = ...,
     ) -> AsyncIterator[Reply | StepaheadError]: ...
 
-    async def observe_many(
+    def observe_many(
         self,
-        rows: Iterable[_many.Row] | AsyncIterable[_many.Row],
+        rows: Iterable[Row] | AsyncIterable[Row] | Table,
         *,
-        errors: _many.Errors = "raise",
+        errors: Errors = "raise",
         chunk: int = _http.DEFAULT_CHUNK,
         experts: bool = False,
-    ) -> AsyncIterator[Reply | StepaheadError]:
+        resume: bool = False,
+        via: Via | None = None,
+        stream_column: str | None = None,
+        timestamp_column: str | None = None,
+    ) -> AsyncIterator[Outcome]:
         """See :meth:`stepahead.Model.observe_many`.
 
-        ``rows`` may be asynchronous too. They are read while a request is under way, and whatever has arrived then
-        leaves with the next one: a slow source gets its replies at once, a fast one full chunks.
+        ``rows`` may be asynchronous too. A task reads them while others are on their way, and whatever has arrived
+        leaves at once: a slow source gets its replies as they come, a fast one fills its frames. Leave the replies
+        early through ``contextlib.aclosing``.
         """
-        async with aclosing(_arrivals(rows, errors, chunk, experts)) as chunks:
-            async for pending in chunks:
-                program = _many.observe(self._client._core, self.name, pending)
-                await self._client._run(program, self.name, pending.streams)
-                for outcome in pending.deliver():
-                    yield outcome
+        options = _ways.Options(errors, chunk, experts, resume, via)
+        return _ways.async_feed(
+            self._client, self.name, _tables.async_rows(rows, stream_column, timestamp_column), options
+        )
 
     async def snapshot(self, name: str | None = None) -> Snapshot:
         """See :meth:`stepahead.Model.snapshot`."""
@@ -145,49 +154,3 @@ class AsyncModel:
     @property
     def _place(self) -> str:
         return wire.path("models", self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """The rows ended, by themselves or by an error of their source."""
-
-    error: Exception | None = None
-
-
-async def _arrivals(
-    rows: Iterable[_many.Row] | AsyncIterable[_many.Row], errors: _many.Errors, size: int, experts: bool
-) -> AsyncGenerator[_many.Chunk, None]:
-    """Chunks of what has arrived, read by a task of their own; never an empty one."""
-    queue: asyncio.Queue[_many.Row | _End] = asyncio.Queue(size)
-    reader = asyncio.create_task(_read(rows, queue))
-    try:
-        end: _End | None = None
-        while end is None:
-            chunk, full = _many.Chunk(errors, size, experts), False
-            while not full and (not chunk or not queue.empty()):
-                row = await queue.get()
-                if isinstance(row, _End):
-                    end = row
-                    break
-                full = chunk.add(row)
-            if chunk:
-                yield chunk
-        if end.error is not None:
-            raise end.error
-    finally:
-        reader.cancel()
-        await asyncio.wait([reader])
-
-
-async def _read(rows: Iterable[_many.Row] | AsyncIterable[_many.Row], queue: asyncio.Queue[_many.Row | _End]) -> None:
-    try:
-        if isinstance(rows, AsyncIterable):
-            async for row in rows:
-                await queue.put(row)
-        else:
-            for row in rows:
-                await queue.put(row)
-    except Exception as error:  # the boundary: raised again where the replies are read
-        await queue.put(_End(error))
-    else:
-        await queue.put(_End())

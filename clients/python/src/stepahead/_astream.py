@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
+from stepahead import _http, _tables, _ways
 from stepahead import _wire as wire
 from stepahead._adriver import AsyncDriver
 from stepahead._events import follow
+from stepahead._rows import Errors, Outcome, Table, Via
+from stepahead.errors import StepaheadError
 from stepahead.events import AsyncEvents
 from stepahead.types import Belief, Forecast, HistoryEntry, Reply, Snapshot, StreamSummary
 
@@ -41,6 +44,48 @@ class AsyncStream:
         given = {**(item or {}), **fields}
         program = core.observe(self.model, self.stream, given, timestamp, sequence, experts=experts)
         return await self._client._run(program, self.model, [self.stream])
+
+    @overload
+    def observe_many(
+        self,
+        items: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]] | Table,
+        *,
+        errors: Literal["raise"] = "raise",
+        chunk: int = ...,
+        experts: bool = ...,
+        resume: bool = ...,
+        via: Via | None = ...,
+        timestamp_column: str | None = ...,
+    ) -> AsyncIterator[Reply]: ...
+
+    @overload
+    def observe_many(
+        self,
+        items: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]] | Table,
+        *,
+        errors: Literal["yield"],
+        chunk: int = ...,
+        experts: bool = ...,
+        resume: bool = ...,
+        via: Via | None = ...,
+        timestamp_column: str | None = ...,
+    ) -> AsyncIterator[Reply | StepaheadError]: ...
+
+    def observe_many(
+        self,
+        items: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]] | Table,
+        *,
+        errors: Errors = "raise",
+        chunk: int = _http.DEFAULT_CHUNK,
+        experts: bool = False,
+        resume: bool = False,
+        via: Via | None = None,
+        timestamp_column: str | None = None,
+    ) -> AsyncIterator[Outcome]:
+        """See :meth:`stepahead.Stream.observe_many`; ``items`` may be asynchronous too."""
+        options = _ways.Options(errors, chunk, experts, resume, via)
+        rows = _tables.async_items(items, self.stream, timestamp_column)
+        return _ways.async_feed(self._client, self.model, rows, options)
 
     async def predict(self, horizon: int = 1, *, experts: bool = False) -> Forecast:
         """See :meth:`stepahead.Stream.predict`."""

@@ -67,6 +67,8 @@ class Core(Calls):
         super().__init__(policy)
         self._next: Recent[tuple[str, str], int] = Recent(MAX_STREAMS)
         self._undisputed: Recent[str, float] = Recent(MAX_MODELS)  # requests of many; -inf once another writer was met
+        self.window: tuple[int, int] | None = None
+        """Most items on their way over one connection, and most of one stream; ``None`` before the server said so."""
 
     def delete_model(self, name: str) -> Program[None]:
         """Delete a model with all its streams."""
@@ -175,6 +177,16 @@ class Core(Calls):
         except UnknownStream:
             return 1
         return summary.sequence + 1
+
+    def take_number(self, model: str, stream: str) -> int | None:
+        """The sequence that a stream's next item takes, which is forgotten here; ``None`` when it is not known."""
+        known = self._next.get((model, stream))
+        self._next.drop((model, stream))
+        return known
+
+    def put_number(self, model: str, stream: str, number: int) -> None:
+        """Know the sequence that a stream's next item takes."""
+        self._next.put((model, stream), number)
 
     def forget(self, model: str, streams: Iterable[str]) -> None:
         """Know no sequences of these streams: items are on their way."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
@@ -16,6 +15,7 @@ import httpx
 from stepahead import _http
 from stepahead._core import Answer, Core, Pause, Program, Request, RetryPolicy
 from stepahead._events import Follower, Given, Open, Opened, Read
+from stepahead._turns import Turn
 from stepahead.errors import NoAnswer
 
 T = TypeVar("T")
@@ -35,7 +35,8 @@ class Driver:
     ) -> None:
         self._http = httpx.Client(**_http.options(base_url, api_key, timeout), transport=transport)
         self._core = Core(RetryPolicy(retries))
-        self._locks = _http.Locks(threading.Lock)
+        self._locks = _http.Locks(Turn)
+        self._own_transport = transport is not None
 
     def __enter__(self: D) -> D:
         return self

@@ -7,10 +7,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from stepahead import _http, _many
+from stepahead import _http, _tables, _ways
 from stepahead import _wire as wire
 from stepahead._driver import Driver
 from stepahead._events import follow
+from stepahead._rows import Errors, Outcome, Row, Table, Via
 from stepahead._stream import Stream
 from stepahead.errors import StepaheadError
 from stepahead.events import Events
@@ -88,55 +89,78 @@ class Model:
     @overload
     def observe_many(
         self,
-        rows: Iterable[_many.Row],
+        rows: Iterable[Row] | Table,
         *,
         errors: Literal["raise"] = "raise",
         chunk: int = ...,
         experts: bool = ...,
+        resume: bool = ...,
+        via: Via | None = ...,
+        stream_column: str | None = ...,
+        timestamp_column: str | None = ...,
     ) -> Iterator[Reply]: ...
 
     @overload
     def observe_many(
-        self, rows: Iterable[_many.Row], *, errors: Literal["yield"], chunk: int = ..., experts: bool = ...
+        self,
+        rows: Iterable[Row] | Table,
+        *,
+        errors: Literal["yield"],
+        chunk: int = ...,
+        experts: bool = ...,
+        resume: bool = ...,
+        via: Via | None = ...,
+        stream_column: str | None = ...,
+        timestamp_column: str | None = ...,
     ) -> Iterator[Reply | StepaheadError]: ...
 
     def observe_many(
         self,
-        rows: Iterable[_many.Row],
+        rows: Iterable[Row] | Table,
         *,
-        errors: _many.Errors = "raise",
+        errors: Errors = "raise",
         chunk: int = _http.DEFAULT_CHUNK,
         experts: bool = False,
-    ) -> Iterator[Reply | StepaheadError]:
+        resume: bool = False,
+        via: Via | None = None,
+        stream_column: str | None = None,
+        timestamp_column: str | None = None,
+    ) -> Iterator[Outcome]:
         """Observe many items of any number of streams, and give the replies in the same order.
 
-        Rows are read and sent in chunks: replies begin once a chunk is full or the rows end.
+        Rows leave over one connection while earlier ones are still being answered. When it breaks it is opened again,
+        and what was unanswered is sent again under the same sequences: every item is learned once, in its order. A
+        source that takes longer for a row than the service gets the replies to all earlier rows first.
 
         Args:
             rows: Pairs of stream and item, or mappings with ``stream``, ``item`` and perhaps ``timestamp`` and
-                ``sequence``. A row without ``sequence`` is numbered on its stream's last item.
-            errors: What becomes of a refused row: ``"raise"`` ends there, and rows that followed in its chunk may have
-                been applied; ``"yield"`` gives the error in the row's place and goes on.
-            chunk: Most rows per request. Of one stream a request holds one row until some requests have met no other
-                writer of the model, and then up to 64; rows with ``sequence`` are never held back.
+                ``sequence``. A row without ``sequence`` is numbered on its stream's last item. With ``stream_column``
+                also a pandas or polars ``DataFrame``, or flat mappings such as those of ``csv.DictReader``.
+            errors: What becomes of a refused row: ``"raise"`` ends there, and rows that followed may have been applied
+                if they were on their way; ``"yield"`` gives the error in the row's place and goes on.
+            chunk: Most rows in a frame, or in a request. Of one stream one row at a time is on its way until some
+                frames have met no other writer of the model, and then up to 64; rows with ``sequence`` are never held
+                back.
             experts: As for :meth:`Stream.observe`.
+            resume: Number rows by their place in their stream, from 1, and pass over those that were applied already,
+                which then have no reply: a program that was interrupted begins with its first row again and goes on
+                exactly. A row that the service refuses leaves a gap, and those of its stream after it are refused too.
+            via: ``"websocket"``, ``"ndjson"`` (one request that goes on), or ``"requests"``, one after the other.
+                ``None`` for a WebSocket, or for requests where the service or a proxy on the way does not take one,
+                and where the client was given a ``transport``.
+            stream_column: The column that names a row's stream; all others are fields. NaN, NaT and null are missing.
+            timestamp_column: The column that holds a row's time.
 
         Raises:
             SequenceTaken: If another writer took a row's number while later rows of its stream were applied; it would
                 come out of order, and so was not sent again.
-            StepaheadError: If a row was refused, or a whole request failed for good.
+            NoAnswer: If no attempt got any further; ``error.data["in_doubt"]`` names the rows that may have been
+                applied.
+            StepaheadError: If a row was refused, or no row can be sent.
         """
-        pending = _many.Chunk(errors, chunk, experts)
-        for row in rows:
-            if pending.add(row):
-                yield from self._observe(pending)
-                pending = _many.Chunk(errors, chunk, experts)
-        yield from self._observe(pending)
-
-    def _observe(self, chunk: _many.Chunk) -> Iterator[_many.Outcome]:
-        core = self._client._core
-        self._client._run(_many.observe(core, self.name, chunk), self.name, chunk.streams)
-        return chunk.deliver()
+        options = _ways.Options(errors, chunk, experts, resume, via)
+        given = _tables.rows(rows, stream_column, timestamp_column)
+        return _ways.feed(self._client, self.name, given, options)
 
     def snapshot(self, name: str | None = None) -> Snapshot:
         """Keep what the model has learned so far; its streams are not part of it.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
+from stepahead import _http, _tables, _ways
 from stepahead import _wire as wire
 from stepahead._driver import Driver
 from stepahead._events import follow
+from stepahead._rows import Errors, Outcome, Table, Via
+from stepahead.errors import StepaheadError
 from stepahead.events import Events
 from stepahead.types import Belief, Forecast, HistoryEntry, Reply, Snapshot, StreamSummary
 
@@ -59,6 +62,62 @@ class Stream:
         given = {**(item or {}), **fields}
         program = core.observe(self.model, self.stream, given, timestamp, sequence, experts=experts)
         return self._client._run(program, self.model, [self.stream])
+
+    @overload
+    def observe_many(
+        self,
+        items: Iterable[Mapping[str, Any]] | Table,
+        *,
+        errors: Literal["raise"] = "raise",
+        chunk: int = ...,
+        experts: bool = ...,
+        resume: bool = ...,
+        via: Via | None = ...,
+        timestamp_column: str | None = ...,
+    ) -> Iterator[Reply]: ...
+
+    @overload
+    def observe_many(
+        self,
+        items: Iterable[Mapping[str, Any]] | Table,
+        *,
+        errors: Literal["yield"],
+        chunk: int = ...,
+        experts: bool = ...,
+        resume: bool = ...,
+        via: Via | None = ...,
+        timestamp_column: str | None = ...,
+    ) -> Iterator[Reply | StepaheadError]: ...
+
+    def observe_many(
+        self,
+        items: Iterable[Mapping[str, Any]] | Table,
+        *,
+        errors: Errors = "raise",
+        chunk: int = _http.DEFAULT_CHUNK,
+        experts: bool = False,
+        resume: bool = False,
+        via: Via | None = None,
+        timestamp_column: str | None = None,
+    ) -> Iterator[Outcome]:
+        """Observe many items of this stream, and give the replies in their order.
+
+        Args:
+            items: Field name to value, or a pandas or polars ``DataFrame`` whose columns are fields. NaN, NaT and null
+                are missing.
+            errors: As for :meth:`Model.observe_many`, and so are the others.
+            chunk: Most items in a frame.
+            experts: Whether predictions are to say what each expert said.
+            resume: Whether items are numbered from 1, and those that were applied already passed over.
+            via: How the items travel.
+            timestamp_column: The key or column that holds an item's time; it is no field then.
+
+        Raises:
+            StepaheadError: As :meth:`Model.observe_many`.
+        """
+        options = _ways.Options(errors, chunk, experts, resume, via)
+        rows = _tables.items(items, self.stream, timestamp_column)
+        return _ways.feed(self._client, self.model, rows, options)
 
     def predict(self, horizon: int = 1, *, experts: bool = False) -> Forecast:
         """Predict the next ``horizon`` items; changes nothing.
