@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz accuracy experiment chaos cuts check format clean
+.PHONY: help setup run test test-js fuzz accuracy experiment chaos cuts check format clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
@@ -22,6 +22,11 @@ run: setup  ## serve on 127.0.0.1:8000
 
 test: setup  ## everything, in as many processes as JOBS says (2)
 	@$(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist worksteal
+
+test-js: setup  ## the JavaScript client against a service of its own (needs node and npm)
+	@if command -v node >/dev/null && command -v npm >/dev/null; \
+	  then cd clients/js && npm ci --no-audit --no-fund && PYTHON="$(abspath $(BIN)/python)" npm test; \
+	  else echo "test-js: skipped, as node or npm is missing"; fi
 
 fuzz: setup  ## the long form of tests/fuzz: thousands of generated requests, items, records and byte streams (FUZZ: examples per call)
 	@FUZZ=$(or $(FUZZ),100) $(BIN)/python -m pytest -s tests/fuzz
@@ -49,7 +54,7 @@ format: setup  ## let ruff write
 	@$(BIN)/ruff check --fix .
 
 clean:  ## remove what setup and the tools made; data stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache clients/js/node_modules clients/js/dist clients/js/build
 
 # torch first and pinned, and its CPU build where one is to be had: whatever pulls in torch later is then satisfied.
 $(VENV)/.ready: pyproject.toml clients/python/pyproject.toml

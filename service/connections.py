@@ -202,7 +202,9 @@ class _Answer:
             return
         self._cycle.response_complete = True
         transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
-        transport.close()
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._cycle.flow.resume_reading()  # what still comes is passed over: closing on it would reset the connection
         self._connection.loop.call_later(LAST_S, transport.abort)
 
 

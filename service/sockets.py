@@ -85,6 +85,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self._read_if_may()
         return message
 
+    def handle_ping(self) -> None:
+        """Answer a ping, but for one that comes after the end."""
+        if not self.close_sent:
+            super().handle_ping()
+
     def pause_writing(self) -> None:
         """Read nothing while the client does not: pings would be answered, and the answers kept."""
         super().pause_writing()
@@ -147,6 +152,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.close_sent = True
         self.stop_keepalive()
         self._read_if_may()
+        if self.transport.can_write_eof():  # the client need not wait for more
+            self.transport.write_eof()
         if self.close_timer is None:
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
@@ -245,9 +246,9 @@ class Conversation:
                 answers = [await self._answer(unit)]
             else:
                 answers = await self._answers(unit)
-            await self._send(answers)
+            await self._patiently(partial(self._transport.send, answers))
             self._release(self._taken.popleft())
-        await self._transport.end(self._error)
+        await self._patiently(partial(self._transport.end, self._error))
 
     def _release(self, unit: _Unit | Question) -> None:
         self._window.release(unit.size)
@@ -284,10 +285,10 @@ class Conversation:
         while not waited_for.done():
             done, _ = await asyncio.wait([waited_for], timeout=beat_s)
             if not done:
-                await self._transport.beat()
+                await self._patiently(self._transport.beat)
 
-    async def _send(self, answers: Sequence[bytes]) -> None:
-        """Write answers.
+    async def _patiently(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write, for as long as the other side goes on reading.
 
         Raises:
             SlowReader: If nothing of what was written before was read for too long.
@@ -297,7 +298,7 @@ class Conversation:
         while True:
             try:
                 async with asyncio.timeout(limit_s):
-                    await self._transport.send(answers)
+                    await write()
             except TimeoutError:
                 left = self._transport.unsent_bytes()
                 if left is None or unsent is None or left >= unsent:

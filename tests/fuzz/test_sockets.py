@@ -8,6 +8,7 @@ import random
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -31,6 +32,7 @@ UPGRADE = (
     b"GET %b HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )  # fmt: skip
+OPEN = UPGRADE % b"/v1/models/m/socket"
 
 REFUSED = {
     "garbage": b"\x00\xff\xfe garbage \r\n\r\n",
@@ -257,11 +259,58 @@ def test_a_reset_in_the_middle_of_a_reply_costs_nothing(service: Service) -> Non
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-@pytest.mark.parametrize("path", [b"/", b"/healthz", b"/v1/models/m/socket", b"/v1/models/m", b"/none", b"/docs"])
-def test_an_upgrade_is_refused_or_passed_over(service: Service, path: bytes) -> None:
+@pytest.mark.parametrize("path", [b"/", b"/healthz", b"/v1/models/m", b"/v1/models/none/socket", b"/none", b"/docs"])
+def test_an_upgrade_is_refused(service: Service, path: bytes) -> None:
     """A request to change to WebSocket where there is none is answered as HTTP, in one whole reply."""
-    statuses, _ = exchange(service, [UPGRADE % path + CLOSE])
-    assert statuses[0] in {200, 307, 400, 404, 405, 426}
+    statuses, body = exchange(service, [UPGRADE % path + CLOSE])
+    assert statuses == [404]
+    expect_error(body, "unknown_model" if b"socket" in path else "not_found")
+
+
+NO_OPENING = {
+    "no key": OPEN.replace(b"Sec-WebSocket-Key", b"X-Key"),
+    "a key that is none": OPEN.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"abc"),
+    "another version": OPEN.replace(b"Version: 13", b"Version: 7"),
+    "a method that opens nothing": OPEN.replace(b"GET", b"POST"),
+    "a header that is long": OPEN.replace(b"\r\n\r\n", b"\r\nX: " + b"a" * 10_000 + b"\r\n\r\n"),
+    "very many headers": OPEN.replace(b"\r\n\r\n", b"\r\nX: 1" * 300 + b"\r\n\r\n"),
+    "a path that is not ASCII": OPEN.replace(b"/v1", b"/\xff1"),
+}
+
+
+@pytest.mark.parametrize("sent", NO_OPENING.values(), ids=NO_OPENING)
+def test_a_malformed_opening_is_refused(service: Service, sent: bytes) -> None:
+    """It is answered with the error object, and the connection ends."""
+    statuses, body = exchange(service, [sent])
+    assert statuses[0] in {400, 404}
+    assert json.loads(body)["error"]["code"] in {"invalid_request", "not_found"}
+
+
+def test_changed_bytes_of_a_websocket_end_it_or_are_answered(service: Service) -> None:
+    """Frames with bytes turned over, taken out and put in; the server closes, or goes on until the client does."""
+    source = random.Random(11)
+    content = b'{"stream": "w", "item": {"load": 1.5}}'
+    frame = b"\x81" + bytes([0x80 | len(content)]) + b"\0\0\0\0" + content
+    parts = [frame, b"\x89\x80\0\0\0\0", b"\x01\x80\0\0\0\0", b"\x80\x80\0\0\0\0", b"\x82" + frame[1:]]
+    for _ in range(MUTANTS):
+        sent = bytearray(b"".join(source.choices(parts, k=6)))
+        for _ in range(source.randrange(4)):
+            at = source.randrange(len(sent))
+            match source.randrange(3):
+                case 0:
+                    sent[at] = source.randrange(256)
+                case 1:
+                    del sent[at : at + source.randrange(1, 4)]
+                case _:
+                    sent[at:at] = source.randbytes(source.randrange(1, 5))
+        with connect(service) as connection:
+            connection.sendall(OPEN)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 101")
+            with suppress(OSError):  # it was closed meanwhile
+                connection.sendall(bytes(sent))
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65_536):
+                    pass
 
 
 def test_changed_bytes_end_in_replies(service: Service) -> None:
