@@ -20,7 +20,6 @@ from service.compute import ComputeThread
 from service.errors import (
     Draining,
     InvalidItem,
-    Overloaded,
     ServiceError,
     StoreUnavailable,
     UnknownModel,
@@ -33,6 +32,7 @@ from service.model_snapshots import ModelSnapshots
 from service.owner import Owner
 from service.population import Population
 from service.reading import Reader
+from service.room import Room
 from service.settings import Settings
 from service.sizing import memory_bytes
 from service.store import Partition
@@ -43,10 +43,6 @@ log = logging.getLogger("stepahead")
 
 MAX_BATCH_BYTES = 8 * 2**20
 """Most bytes of beliefs that one read or commit moves, so that it is done well within the store's deadline."""
-
-
-LOOK_AGAIN_S = 0.05
-"""Between two looks for room in the queue, where other models fill it; a batch of the own model is seen at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +95,7 @@ class Engine:
         )
         self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
         self._arrived = asyncio.Event()
-        self._line = asyncio.Lock()  # who waits for room in the queue, in order of arrival
-        self._room = asyncio.Event()  # set whenever there may be some
+        self._room = Room(self._batcher, lambda: self._refusal is not None)
         self._refusal: ServiceError | None = None  # set once it takes no new items
         self._loop: asyncio.Task[None] | None = None
 
@@ -188,27 +183,13 @@ class Engine:
         """
         self._refuse_if_told()
         taking = self._frame(observations, experts=experts)
-        if self._line.locked() or not self._has_room(taking):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s), self._line:
-                    while not self._has_room(taking):
-                        self._room.clear()
-                        with suppress(TimeoutError):
-                            await asyncio.wait_for(self._room.wait(), LOOK_AGAIN_S)
+        await self._room.wait(taking.entries, wait_s)
         self._refuse_if_told()
         return self._queue(taking)
 
     def _refuse_if_told(self) -> None:
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
-
-    def _has_room(self, taking: _Taking) -> bool:
-        """Whether a frame would be taken, or refused for another reason than want of room."""
-        try:
-            self._batcher.refuse_if_full(taking.entries)
-        except Overloaded:
-            return self._refusal is not None
-        return True
 
     def _frame(self, observations: Sequence[Observation | ServiceError], *, experts: bool) -> _Taking:
         """A frame of observations, those answered in their place that cannot be items of the model."""
@@ -316,7 +297,7 @@ class Engine:
                 async with self._turn:
                     # By name: what a batch leads to is then a matter of what is in it, not of who came first.
                     batch = sorted(self._batcher.take(self._batch_bound), key=attrgetter("stream"))
-                    self._room.set()
+                    self._room.tell()
                     await self._run_batch(batch)
                     await self._keep_house()
         finally:

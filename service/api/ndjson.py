@@ -10,8 +10,9 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from service.api.connection import LASTING, connection_of
-from service.api.conversation import Conversation, Gone
+from service.api.conversation import Conversation
 from service.api.frames import read_experts
+from service.api.transport import Gone
 from service.errors import BodyTooLarge, ServiceError
 
 TYPE = "application/x-ndjson"

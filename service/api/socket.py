@@ -10,9 +10,10 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from service.api.connection import connection_of
-from service.api.conversation import Conversation, Gone
+from service.api.conversation import Conversation
 from service.api.failures import respond
 from service.api.frames import read_experts
+from service.api.transport import Gone
 from service.errors import InvalidRequest, NotFound, ServiceError
 
 SUBPROTOCOL = "stepahead"
