@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import httpx
 
-from service.cli.transfer import archive_path, download, server_options
+from service.cli.progress import working
+from service.cli.transfer import server_options
+from stepahead import Client
 
 
 @click.command()
@@ -16,13 +17,16 @@ from service.cli.transfer import archive_path, download, server_options
 @click.option("--stream", metavar="NAME", help="Export this stream alone.")
 @click.option("--streams", "with_streams", is_flag=True, help="Export what all streams believe along with the model.")
 @server_options
-def export(client: httpx.Client, model: str, file: Path, stream: str | None, with_streams: bool) -> None:
+def export(client: Client, model: str, file: Path, stream: str | None, with_streams: bool) -> None:
     """Write MODEL of a running server to FILE (safetensors), which `stepahead import` reads.
 
     A FILE that exists is replaced once the new one is whole.
     """
     if stream is not None and with_streams:
         raise click.UsageError("give either --stream or --streams")
-    params = {"streams": "all"} if with_streams else {}
-    n_bytes = download(client, archive_path(model, stream), file, **params)
-    click.echo(f"{file}: {n_bytes} bytes")
+    with working(f"writing {file.name}"):
+        if stream is None:
+            client.model(model).export(file, streams=with_streams)
+        else:
+            client.model(model).stream(stream).export(file)
+    click.echo(f"{file}: {file.stat().st_size} bytes")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
-import httpx
 from safetensors import SafetensorError, safe_open
 
-from service.cli.transfer import archive_path, server_options, upload
+from service.cli.progress import working
+from service.cli.transfer import server_options
+from stepahead import Client
 
 
 @click.command("import")
@@ -17,7 +17,7 @@ from service.cli.transfer import archive_path, server_options, upload
 @click.option("--model", metavar="NAME", help="Model to create, or to put a stream into.  [default: the file's]")
 @click.option("--stream", metavar="NAME", help="Stream to create, of a stream's file.  [default: the file's]")
 @server_options
-def import_(client: httpx.Client, file: Path, model: str | None, stream: str | None) -> None:
+def import_(client: Client, file: Path, model: str | None, stream: str | None) -> None:
     """Create the model or the stream of FILE in a running server.
 
     It goes on where the exported one stood. Neither may be there already.
@@ -33,8 +33,14 @@ def import_(client: httpx.Client, file: Path, model: str | None, stream: str | N
     stream = stream or texts.get("stream", "") if is_stream else None
     if not model or stream == "":
         raise click.ClickException(f"{file} does not say its name: give --model and --stream")
-    made = upload(client, archive_path(model, stream), file)
-    click.echo(_told(model, made))
+    with working(f"sending {file.name}"):
+        if stream is None:
+            n_streams = client.import_model(model, file).info().streams
+            told = f"model {model}, {n_streams} streams"
+        else:
+            sequence = client.model(model).import_stream(stream, file).summary().sequence
+            told = f"stream {stream} of model {model}, at item {sequence}"
+    click.echo(told)
 
 
 def _texts(file: Path) -> dict[str, str]:
@@ -45,9 +51,3 @@ def _texts(file: Path) -> dict[str, str]:
     except SafetensorError as error:
         raise click.ClickException(f"{file} is no safetensors file: {' '.join(str(error).split())}") from error
     return found
-
-
-def _told(model: str, made: dict[str, Any]) -> str:
-    if "stream" in made:
-        return f"stream {made['stream']} of model {model}, at item {made['sequence']}"
-    return f"model {made['name']}, {made['streams']} streams"

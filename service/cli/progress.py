@@ -1,17 +1,16 @@
-"""Progress of work over rows, and of files on their way."""
+"""Progress of work."""
 
 from __future__ import annotations
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
+from rich.status import Status
 
 
 def rows_progress() -> Progress:
@@ -27,13 +26,6 @@ def rows_progress() -> Progress:
     )
 
 
-def bytes_progress() -> Progress:
-    """A bar of a file on its way, on standard error."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+def working(what: str) -> Status:
+    """A sign that something is under way whose length is not known, on standard error."""
+    return Console(stderr=True).status(what)
