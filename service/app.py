@@ -24,6 +24,7 @@ from service.api import (
     stream_snapshots,
     streams,
 )
+from service.api.feeds import Feeds
 from service.api.middleware import OPEN_PATHS, ApiKeys, BodyLimit, Crowd, RequestContext
 from service.api.origins import Origins, cors
 from service.compute import ComputeThread
@@ -94,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.state.settings, app.state.metrics = settings, metrics
+    app.state.settings, app.state.metrics, app.state.feeds = settings, metrics, Feeds()
     for router in (
         models.router,
         snapshots.router,

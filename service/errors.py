@@ -5,6 +5,7 @@ ServiceError
 ├── UnknownSnapshot                        404
 ├── ModelExists, StreamExists              409
 ├── SequenceGap, SequenceStale             409
+├── Superseded                             409   of a connection whose feed another one carries
 ├── InvalidItem, InvalidSpec               422
 ├── InvalidArchive, ArchiveTooLarge        422
 ├── InvalidRequest                         422   a path, query or envelope that fits no call
@@ -283,6 +284,15 @@ class SlowReader(ServiceError):
 
     def __init__(self, limit_s: float) -> None:
         super().__init__(f"nothing was read for over {limit_s:g} seconds", limit_s=limit_s)
+
+
+class Superseded(ServiceError):
+    """Another connection of the same feed took over; the one before takes no more."""
+
+    code, status = "superseded", 409
+
+    def __init__(self) -> None:
+        super().__init__("another connection carries this feed now")
 
 
 class DamagedSnapshot(ServiceError):

@@ -15,12 +15,13 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from service.api.feeds import Feeds
 from service.api.frames import Form, Items, Question, read_frame, render, render_sequences
 from service.api.transport import Gone, Transport
 from service.api.window import Window
 from service.batcher import Answer
 from service.engines import Engines
-from service.errors import Draining, ServiceError, SlowReader
+from service.errors import Draining, ServiceError, SlowReader, Superseded
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -51,6 +52,8 @@ class Conversation:
         metrics: What it reports to.
         request_id: Of the call that opened the connection.
         experts: Whether the predictions are to say what each expert said.
+        feeds: Know which connection carries a feed.
+        feed: That this one carries; None if it names none.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class Conversation:
         request_id: str,
         *,
         experts: bool,
+        feeds: Feeds,
+        feed: str | None,
     ) -> None:
         self._transport = transport
         self._model = model
@@ -71,38 +76,59 @@ class Conversation:
         self._metrics = metrics
         self._request_id = request_id
         self._experts = experts
+        self._feeds, self._feed = feeds, feed
         self._window = Window(settings.max_window_items)
         # No more than a request may have: that many fit the queue.
         self._unit = min(UNIT, settings.max_window_items, settings.max_items_per_request)
         self._taken: deque[_Unit | Question] = deque()
         self._more: asyncio.Future[None] | None = None  # what the writer waits for: another unit, or the last
+        self._reader: asyncio.Task[None] | None = None
         self._ended = False
         self._error: ServiceError | None = None  # what it ends of
 
     async def run(self) -> None:
         """Go on until a side ends it; what was taken is answered as long as the other side is there."""
+        async with self._feeds.carrying(self._model, self._feed, self):
+            try:
+                await self._run()
+            finally:
+                await self._all_learned()
+
+    async def supersede(self) -> None:
+        """Take no more, as another connection carries the feed now; returns once all that was taken is learned."""
+        self._stop(Superseded())
+        if self._reader is not None:
+            await asyncio.wait([self._reader])
+        await self._all_learned()
+
+    async def _all_learned(self) -> None:
+        taken = [unit.answers for unit in self._taken if isinstance(unit, _Unit)]
+        if waiting := [answers for answers in taken if isinstance(answers, asyncio.Future)]:
+            await asyncio.wait(waiting)
+
+    async def _run(self) -> None:
         kind = self._transport.kind
         outcome = "gone"
         with self._metrics.conversations.labels(kind).track_inprogress():
-            self._reader = asyncio.create_task(self._read(), name=f"{kind} reader {self._model}")
+            self._reader = reader = asyncio.create_task(self._read(), name=f"{kind} reader {self._model}")
             writer = asyncio.create_task(self._write(), name=f"{kind} writer {self._model}")
             try:
                 with self._engines.telling_of_end(self._drain):
-                    await asyncio.wait([self._reader, writer], return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait([reader, writer], return_when=asyncio.FIRST_COMPLETED)
                     if self._ended:  # nothing more is read
                         await asyncio.wait([writer])
-                outcome = await self._settle(writer)
+                outcome = await self._settle(reader, writer)
             finally:
-                self._reader.cancel()
+                reader.cancel()
                 writer.cancel()
-                await asyncio.gather(self._reader, writer, return_exceptions=True)
+                await asyncio.gather(reader, writer, return_exceptions=True)
                 self._metrics.closes.labels(kind, outcome).inc()
                 for unit in self._taken:
                     self._release(unit)
 
-    async def _settle(self, writer: asyncio.Task[None]) -> str:
+    async def _settle(self, reader: asyncio.Task[None], writer: asyncio.Task[None]) -> str:
         """End of what one of the tasks ended of; return a name of it."""
-        done = writer if writer.done() else self._reader
+        done = writer if writer.done() else reader
         error = None if done.cancelled() else done.exception()
         match error:
             case None:
@@ -120,10 +146,14 @@ class Conversation:
         return named.code
 
     def _drain(self) -> None:
+        self._stop(Draining())
+
+    def _stop(self, error: ServiceError) -> None:
         """Read no more."""
         if not self._ended:
-            self._end(Draining())
-            self._reader.cancel()
+            self._end(error)
+            if self._reader is not None:
+                self._reader.cancel()
 
     def _end(self, error: ServiceError | None) -> None:
         """Let the writer end once it has answered what was taken."""
@@ -135,6 +165,8 @@ class Conversation:
             self._more.set_result(None)
 
     async def _read(self) -> None:
+        if self._ended:
+            return
         try:
             while (raws := await self._transport.receive()) is not None:
                 await self._take(raws)

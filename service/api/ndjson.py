@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.connection import LASTING, connection_of
 from service.api.conversation import Conversation
+from service.api.feeds import read_feed
 from service.api.frames import read_experts
 from service.api.transport import Gone
 from service.errors import BodyTooLarge, ServiceError
@@ -141,7 +142,7 @@ class LinesResponse(Response):
         self.status_code = 200
         self._request = request
         self._model = model
-        self._experts = read_experts(request.query_params)
+        self._experts, self._feed = read_experts(request.query_params), read_feed(request.query_params)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Converse until a side ends it."""
@@ -157,6 +158,14 @@ class LinesResponse(Response):
             request_id=request_id,
         )
         conversation = Conversation(
-            lines, self._model, state.engines, state.settings, state.metrics, request_id, experts=self._experts
+            lines,
+            self._model,
+            state.engines,
+            state.settings,
+            state.metrics,
+            request_id,
+            experts=self._experts,
+            feeds=state.feeds,
+            feed=self._feed,
         )
         await conversation.run()

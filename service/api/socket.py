@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from service.api.connection import connection_of
 from service.api.conversation import Conversation
 from service.api.failures import respond
+from service.api.feeds import read_feed
 from service.api.frames import read_experts
 from service.api.transport import Gone
 from service.errors import InvalidRequest, NotFound, ServiceError
@@ -84,7 +85,8 @@ class SocketEndpoint:
         state, request_id = scope["app"].state, scope["state"]["request_id"]
         model = scope["path_params"]["model"]
         try:
-            experts = read_experts(QueryParams(scope["query_string"]))
+            query = QueryParams(scope["query_string"])
+            experts, feed = read_experts(query), read_feed(query)
             offered = scope.get("subprotocols", [])
             if offered and SUBPROTOCOL not in offered:
                 raise InvalidRequest(f"a client that offers subprotocols must offer {SUBPROTOCOL!r}")
@@ -105,6 +107,8 @@ class SocketEndpoint:
             state.metrics,
             request_id,
             experts=experts,
+            feeds=state.feeds,
+            feed=feed,
         )
         await conversation.run()
 

@@ -22,6 +22,7 @@ MAX_ITEMS = 64
 """Items that a frame may have, and that may wait: a second such frame has to wait for the first."""
 
 MAX_LINE_BYTES = 65_536
+NDJSON = {"Content-Type": "application/x-ndjson"}
 N_NAMES = count(1)
 
 
@@ -100,6 +101,24 @@ def test_two_connections_share_a_stream(service: Service, names: list[str]) -> N
     assert found[0] == sorted(found[0])
     assert found[1] == sorted(found[1])
     assert sorted(found[0] + found[1]) == list(range(1, 2 * n + 1))
+
+
+def test_a_feed_has_one_connection(service: Service, kind: str, names: list[str]) -> None:
+    """A second connection of a feed ends the first, and takes nothing before all that the first took is learned."""
+    frames = [{"observations": [item(stream, 1.0) for stream in names]} for _ in range(300)]
+    with talking(kind, service, "?feed=f-1") as first, talking(kind, service, "?feed=f-2"):
+        first.send(*frames)
+        first.answer()
+        with talking(kind, service, "?feed=f-1") as second:
+            second.send({"streams": names})
+            reached = second.answer()["sequences"]
+            second.send(*(item(stream, 2.0, reached[stream] + 1) for stream in names))
+            assert not any(second.answer()["duplicate"] for _ in names)
+            with pytest.raises(Ended, match="superseded"):
+                list(iter(first.answer, None))
+            second.send({"streams": names})
+            assert second.answer()["sequences"] == {stream: n + 1 for stream, n in reached.items()}
+    assert service.client.post(PATH + "?feed=a/b", content=b"", headers=NDJSON).status_code == 422
 
 
 def test_an_answer_is_the_one_of_rest(service: Service, kind: str, names: list[str]) -> None:

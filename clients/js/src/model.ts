@@ -134,6 +134,7 @@ export class Model {
     }
     const { policy } = this.#http;
     const maxFrames = via === "websocket" ? Infinity : 1;
+    const name = Array.from({ length: 4 }, () => Math.random().toString(36).slice(2, 10)).join("");
     const feed = new Feed({
       pipeline: new Pipeline({ policy, errors, chunk, maxFrames, random: Math.random }),
       rows,
@@ -142,7 +143,7 @@ export class Model {
       signal,
       connect: (ear) =>
         via === "websocket" && socket !== undefined
-          ? new SocketLink(this.#http, this.name, experts, socket, ear)
+          ? new SocketLink(this.#http, this.name, name, experts, socket, ear)
           : new RequestsLink(this.#http, this.name, experts, ear),
     });
     try {

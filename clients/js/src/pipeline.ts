@@ -16,9 +16,10 @@
  * taken for the item's own reply though another writer may have taken its number; and at the first meeting an item
  * behind the taken one may have been applied, so that the taken one would come out of order: it is `SequenceTaken`.
  *
- * What a broken connection had delivered may be taken late, between what is sent over the next one; as numbers stay, it
- * does no harm. Only behind an item that is refused for good do they change: an item behind it that was in flight at
- * the break could then be learned under both of its numbers, if its first attempt were taken after the second.
+ * What a broken request had delivered may be taken late, between what is sent after it; as numbers stay, it does no
+ * harm. Only behind an item that is refused for good do they change: an item behind it that was in flight at the break
+ * could then be learned under both of its numbers, if its first attempt were taken after the second. Over WebSockets
+ * that cannot be: each names its feed, and the service takes nothing of the one before once the next has begun.
  */
 
 import { InvalidItem, InvalidRequest, StepaheadError } from "./errors.js";

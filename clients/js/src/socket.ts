@@ -31,11 +31,11 @@ export class SocketLink implements Link {
   #isOver = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(http: Http, model: string, experts: boolean, kind: typeof WebSocket, ear: Ear) {
+  constructor(http: Http, model: string, feed: string, experts: boolean, kind: typeof WebSocket, ear: Ear) {
     this.#http = http;
     this.#model = model;
     this.#ear = ear;
-    const url = http.url(path("models", model, "socket"), { experts: experts ? "true" : undefined });
+    const url = http.url(path("models", model, "socket"), { feed, experts: experts ? "true" : undefined });
     const protocols = http.apiKey === undefined ? [PROTOCOL] : [PROTOCOL, keyProtocol(http.apiKey)];
     this.#socket = new kind(url.replace(/^http/, "ws"), protocols);
     this.#socket.addEventListener("open", () => this.#opened());

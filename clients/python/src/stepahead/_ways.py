@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -134,4 +136,5 @@ def _via(client: Driver | AsyncDriver, options: Options) -> Via:
 def _target(http: httpx.Client | httpx.AsyncClient, model: str, options: Options, via: Via) -> Target:
     path = wire.path("models", model, "socket" if via == "websocket" else "observations")
     headers = {name.title(): http.headers[name] for name in _SENT if name in http.headers}
-    return Target(http.base_url, path, "experts=true" if options.experts else "", headers)
+    params = {"feed": uuid.uuid4().hex, **asking(options.experts)}
+    return Target(http.base_url, path, urlencode(params), headers)

@@ -17,6 +17,7 @@ StepaheadError
 ├── HeadTooLarge                           431
 ├── RequestTimeout                         408  the request was too slow           retried
 ├── SlowReader                             408  the answers were read too slowly
+├── Superseded                             409  another connection carries the feed
 ├── Unauthorized                           401
 ├── ForbiddenOrigin                        403  of a page in a browser
 ├── NotFound, MethodNotAllowed             404, 405  an older server, or none of these
@@ -203,6 +204,12 @@ class SlowReader(StepaheadError):
     """The server ended a connection whose answers were not read for long."""
 
     code = "slow_reader"
+
+
+class Superseded(StepaheadError):
+    """Another connection took over the feed that this one carried."""
+
+    code = "superseded"
 
 
 class Unauthorized(StepaheadError):
