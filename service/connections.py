@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.api.connection import CONNECTION
+from service.api.connection import CONNECTION, LASTING
 from service.api.middleware import CROWDED
 from service.errors import HeadTooLarge, Malformed, RequestTimeout, ServiceError
 
@@ -61,6 +61,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._n_unanswered = 0
         self._refusal: ServiceError | None = None  # of what came after the requests that are being answered
+        self._has_ended = False  # the last was written
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a first head, unless there are far too many connections."""
@@ -80,7 +81,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless it is refused already."""
-        if self._refusal is not None or self.transport.is_closing():
+        if self._has_ended or self._refusal is not None or self.transport.is_closing():
             return
         self._head_bytes += len(data)
         super().data_received(data)
@@ -90,6 +91,28 @@ class BoundedConnection(HttpToolsProtocol):
             self._refuse(HeadTooLarge(self._max_head_bytes))
         elif self._in_head and self._timer is None:
             self._await_head()
+
+    def eof_received(self) -> None:
+        """Close; an answer that would last for ever is given up if the client does not read it."""
+        if self.cycle is not None and self.cycle.scope["state"].get(LASTING):
+            self.loop.call_later(LAST_S, self.transport.abort)
+
+    def shutdown(self) -> None:
+        """Close once all is answered, and what was written last is read."""
+        if not self._has_ended:
+            super().shutdown()
+
+    def end(self, last: bytes) -> None:
+        """Write what is the last; if the client does not read it soon, break off.
+
+        What still comes is passed over: closing on it would reset the connection, and with it go what is not read yet.
+        """
+        self._has_ended = True
+        self.transport.write(last)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LAST_S, self.transport.abort)
 
     def on_message_begin(self) -> None:
         """Begin a head."""
@@ -197,15 +220,10 @@ class _Answer:
 
     def cut_off(self, code: int, reason: str, last: bytes) -> None:  # noqa: ARG002 - of WebSockets
         """End an answer that has begun; if the client does not read it to the end soon, break off."""
-        transport = self._cycle.transport
-        if self._cycle.response_complete or transport.is_closing():
+        if self._cycle.response_complete or self._cycle.transport.is_closing():
             return
         self._cycle.response_complete = True
-        transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
-        if transport.can_write_eof():
-            transport.write_eof()
-        self._cycle.flow.resume_reading()  # what still comes is passed over: closing on it would reset the connection
-        self._connection.loop.call_later(LAST_S, transport.abort)
+        self._connection.end(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
 
 
 def allow_files(max_connections: int) -> None:

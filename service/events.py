@@ -227,7 +227,8 @@ class Events:
         try:
             yield reader
         except UnknownModel as error:
-            self.end(model, error)
+            if self._rings.get(model) is ring:  # and not that of a model which was made meanwhile
+                self.end(model, error)
             raise
         finally:
             ring.readers.discard(reader)

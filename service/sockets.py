@@ -90,6 +90,15 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         if not self.close_sent:
             super().handle_ping()
 
+    def handle_close(self, event: Frame) -> None:
+        """Close, and break off if the client does not read what was written before."""
+        super().handle_close(event)
+        self._abort_later()
+
+    def eof_received(self) -> None:
+        """Close likewise."""
+        self._abort_later()
+
     def pause_writing(self) -> None:
         """Read nothing while the client does not: pings would be answered, and the answers kept."""
         super().pause_writing()
@@ -154,6 +163,9 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._read_if_may()
         if self.transport.can_write_eof():  # the client need not wait for more
             self.transport.write_eof()
+        self._abort_later()
+
+    def _abort_later(self) -> None:
         if self.close_timer is None:
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 

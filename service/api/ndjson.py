@@ -102,7 +102,10 @@ class Lines:
 
     async def end(self, error: ServiceError | None) -> None:
         """End the answer; of an error with a line that says so and answers none."""
-        await self._write(b"" if error is None else self._last(error), more=False)
+        if error is not None and self._connection is not None:
+            self.cut_off(error)  # the body goes on
+        else:
+            await self._write(b"" if error is None else self._last(error), more=False)
 
     def unsent_bytes(self) -> int | None:
         """How much of what was written has not left yet."""

@@ -51,9 +51,9 @@ def replay(
 ) -> None:
     """Feed FILE through a running server and measure what it predicted.
 
-    FILE is CSV or NDJSON (both perhaps .gz), Parquet, or - for standard input, which may be endless. Rows that the
-    server has already are skipped, so that an interrupted replay goes on where it stopped. Ctrl-C ends with what was
-    measured so far.
+    FILE is CSV or NDJSON (both perhaps .gz), Parquet, or - for standard input, which may be endless; where the model
+    is not there yet, its first --infer-rows rows are awaited before one is sent. Rows that the server has already are
+    skipped, so that an interrupted replay goes on where it stopped. Ctrl-C ends with what was measured so far.
     """
     if append and columns["sequence_column"] is not None:
         raise click.UsageError("give either --append or --sequence-column")

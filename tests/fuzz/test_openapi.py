@@ -116,6 +116,7 @@ def test_the_document_names_what_every_call_has(app: Hosted) -> None:
         "method_not_allowed",
         "not_found",
         "slow_reader",
+        "superseded",
         "unauthorized",
     }, "these are of no call"
 

@@ -17,6 +17,24 @@ from tests.integration.test_process import WAIT_S, Service
 PATH = "/v1/models/m/observations"
 SOCKET = "/v1/models/m/socket"
 
+MAX_ITEMS = 64
+"""Items that a frame may have, and that may wait: a second such frame has to wait for the first."""
+
+MAX_LINE_BYTES = 65_536
+WINDOW = 128
+"""Items of two frames, so that one more waits for the queue."""
+
+SLOW_S = 0.5
+"""How long a client of the service that soon gives up may read nothing."""
+
+WIDE: dict[str, Any] = {
+    "fields": [{"name": f"field-{n}"} for n in range(64)],
+    "quantiles": [(n + 1) / 32 for n in range(31)],
+    "hidden": 1,
+    "experts": "none",
+}
+"""Whose replies are some 60 kB: few of them are more than sockets hold."""
+
 
 class Ended(Exception):
     """The service ended the conversation.
@@ -158,6 +176,11 @@ def item(stream: str, load: float, sequence: int | None = None) -> dict[str, Any
     """An observation."""
     numbered = {} if sequence is None else {"sequence": sequence}
     return {"stream": stream, "item": {"load": load}, **numbered}
+
+
+def wide_item(stream: str) -> dict[str, Any]:
+    """An observation of the wide model."""
+    return {"stream": stream, "item": {field["name"]: 1.0 for field in WIDE["fields"]}}
 
 
 def metric(service: Service, name: str) -> float:

@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from tests.integration.conversing import BOTH, PATH, SOCKET, Ended, item, metric, talking
+from tests.integration.conversing import (
+    BOTH,
+    WIDE,
+    WINDOW,
+    Ended,
+    Lines,
+    Socket,
+    item,
+    metric,
+    talking,
+    wide_item,
+)
+from tests.integration.test_events import create, follow, observe, places
 from tests.integration.test_process import SPEC, WAIT_S, Service, serving, until
+from tests.sent_events import dispatched
 
-WINDOW = 64
-SLOW_S = 1.0
 BUFFER_BYTES = 16_384
 """What a client's own socket is told to buffer; the system may double it."""
 
@@ -24,36 +35,19 @@ TRANSPORT_BYTES = 65_536
 """What the server's transport holds of answers before it says that it is full."""
 
 UPGRADE = (
-    f"GET {SOCKET}?experts=true HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "GET /v1/models/{}/socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-).encode()
+)
 STREAMED = (
-    f"POST {PATH}?experts=true HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+    "POST /v1/models/{}/observations HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
     "Transfer-Encoding: chunked\r\n\r\n"
-).encode()
+)
 BEGIN = b'{"stream":'
 """What an answer begins with."""
 
 PING = 0x89
-
-
-@pytest.fixture(scope="module")
-def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that soon shows its connections to be alive, soon gives up on silent ones and on idle models."""
-    flags = ("--heartbeat-s", "0.1", "--slow-reader-s", str(SLOW_S), "--model-idle-s", "0.3")
-    with serving(tmp_path_factory.mktemp("hurried"), *flags) as service:
-        service.client.put("/v1/models/m", json=SPEC)
-        yield service
-        assert service.stop() == 0
-        assert "Traceback" not in service.log
-
-
-@pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that takes in little at a time."""
-    with serving(tmp_path_factory.mktemp("narrow"), "--max-window-items", str(WINDOW)) as service:
-        service.client.put("/v1/models/m", json=SPEC)
-        yield service
+FEW = ("--max-window-items", "16")
+WIDE_PATH = "/v1/models/wide/{}"
 
 
 @pytest.fixture(params=BOTH)
@@ -65,7 +59,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 class Deaf:
     """A client on a plain socket that writes what it is told and reads only when it is told to."""
 
-    def __init__(self, service: Service, kind: str) -> None:
+    def __init__(self, service: Service, kind: str, model: str = "wide") -> None:
         url = service.client.base_url
         self.kind = kind
         self.socket = socket.socket()
@@ -74,7 +68,7 @@ class Deaf:
         self.socket.settimeout(WAIT_S)
         self.socket.connect((url.host, url.port))
         self.own, self.peer = self.socket.getsockname()[1], url.port or 80
-        self.socket.sendall(UPGRADE if kind == "websocket" else STREAMED)
+        self.socket.sendall((UPGRADE if kind == "websocket" else STREAMED).format(model).encode())
         self.received = self.socket.makefile("rb")
         while self.received.readline() != b"\r\n":
             pass
@@ -105,19 +99,19 @@ class Deaf:
         self.socket.close()
 
 
-def test_silence_is_filled(hurried: Service) -> None:
+def test_silence_is_filled(lively: Service) -> None:
     """Over NDJSON with blank lines, which a client passes over; over a WebSocket with pings."""
-    with talking("ndjson", hurried) as lines:
+    with talking("ndjson", lively) as lines:
         assert [lines.line() for _ in range(3)] == [b"\n"] * 3
         lines.send(item("beat", 1))
         assert lines.answer()["sequence"] == 1
-    with Deaf(hurried, "websocket") as deaf:
+    with Deaf(lively, "websocket", "m") as deaf:
         assert deaf.received.read(1)[0] == PING
 
 
-def test_no_sign_of_life_ends_it(hurried: Service) -> None:
+def test_no_sign_of_life_ends_it(lively: Service) -> None:
     """A WebSocket whose client answers no ping is closed with 4408; one that says anything at all is kept."""
-    with Deaf(hurried, "websocket") as deaf:
+    with Deaf(lively, "websocket", "m") as deaf:
         deaf.put([item("alive", 1)])
         received = deaf.received.read()
     assert b'"sequence":1' in received
@@ -125,22 +119,22 @@ def test_no_sign_of_life_ends_it(hurried: Service) -> None:
     assert int.from_bytes(close, "big") == 4408
 
 
-def test_who_does_not_read_is_ended(hurried: Service, kind: str) -> None:
+def test_who_does_not_read_is_ended(lively: Service, kind: str) -> None:
     """It is ``slow_reader``, and whoever comes back in time finds that after the answers that were on their way."""
     ends = f'stepahead_closes_total{{code="slow_reader",kind="{kind}"}}'
-    before = metric(hurried, ends)
-    frames = [item(f"{kind}-{i % 50}", i) for i in range(40_000)]
-    with Deaf(hurried, kind) as deaf:
+    before = metric(lively, ends)
+    frames = [wide_item(f"{kind}-{i % 20}") for i in range(1000)]
+    with Deaf(lively, kind) as deaf:
         sender = Thread(target=_put_until_broken, args=(deaf, frames), daemon=True)
         sender.start()
-        until(lambda: metric(hurried, ends) == before + 1)
+        until(lambda: metric(lively, ends) == before + 1)
         received = b""
         while b"slow_reader" not in received[-400:]:
             piece = deaf.received.read1(65_536)
             assert piece
             received += piece
         sender.join(WAIT_S)
-    assert metric(hurried, f'stepahead_unanswered_items{{kind="{kind}"}}') == 0
+    assert metric(lively, f'stepahead_unanswered_items{{kind="{kind}"}}') == 0
 
 
 def _put_until_broken(deaf: Deaf, frames: list[Any]) -> None:
@@ -148,29 +142,29 @@ def _put_until_broken(deaf: Deaf, frames: list[Any]) -> None:
         deaf.put(frames)
 
 
-def test_a_model_leaves_memory_while_a_connection_is_idle(hurried: Service, kind: str) -> None:
+def test_a_model_leaves_memory_while_a_connection_is_idle(lively: Service, kind: str) -> None:
     """A connection holds no model; the next frame brings it back."""
-    with talking(kind, hurried) as talk:
+    with talking(kind, lively) as talk:
         for n in range(1, 3):
             talk.send(item(f"idle-{kind}", n))
             assert talk.answer()["sequence"] == n
-            until(lambda: metric(hurried, "stepahead_models") == 0)
+            until(lambda: metric(lively, "stepahead_models") == 0)
         talk.send({"streams": [f"idle-{kind}"]})
         assert talk.answer()["sequences"] == {f"idle-{kind}": 2}
 
 
-def test_who_does_not_read_is_held_back(narrow: Service, kind: str) -> None:
+def test_who_does_not_read_is_held_back(bounded: Service, kind: str) -> None:
     """The server learns no more than its window beyond what sockets hold of answers; later all are answered."""
-    n_items = 5000
-    earlier = metric(narrow, "stepahead_items_total")
-    with Deaf(narrow, kind) as deaf:
-        frames = [item(f"{kind}{i % 50}", i) for i in range(n_items)]
+    n_items = 800
+    earlier = metric(bounded, "stepahead_items_total")
+    with Deaf(bounded, kind) as deaf:
+        frames = [wide_item(f"{kind}{i % 50}") for i in range(n_items)]
         sender = Thread(target=_put_until_broken, args=(deaf, frames))
         sender.start()
-        until(lambda: not sender.is_alive() or is_held_back(narrow, deaf))
+        until(lambda: not sender.is_alive() or is_held_back(bounded, deaf))
         assert sender.is_alive(), "all was taken in"
-        learned = metric(narrow, "stepahead_items_total") - earlier
-        assert 0 < metric(narrow, f'stepahead_unanswered_items{{kind="{kind}"}}') <= WINDOW
+        learned = metric(bounded, "stepahead_items_total") - earlier
+        assert 0 < metric(bounded, f'stepahead_unanswered_items{{kind="{kind}"}}') <= WINDOW
         held_bytes = sum(waiting(deaf.peer, deaf.own)) + sum(waiting(deaf.own, deaf.peer)) + TRANSPORT_BYTES
         deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**22)  # what follows need not be slow
         n_bytes, n_answers, rest = 0, 0, b""
@@ -191,6 +185,13 @@ def is_held_back(service: Service, deaf: Deaf) -> bool:
     return full and 0 < before == metric(service, "stepahead_items_total")
 
 
+def is_listening(service: Service) -> bool:
+    """Whether a service takes connections."""
+    url = service.client.base_url
+    with socket.socket() as another:
+        return another.connect_ex((url.host, url.port)) == 0
+
+
 def waiting(local: int, remote: int) -> tuple[int, int]:
     """Bytes that wait to be sent and to be read in the socket between two ports of this machine."""
     ends = f":{local:04X} ", f":{remote:04X} "
@@ -202,60 +203,67 @@ def waiting(local: int, remote: int) -> tuple[int, int]:
     return 0, 0
 
 
-@pytest.mark.parametrize("n_items", [100])
-def test_a_drain_answers_all_that_was_taken(tmp_path: Path, n_items: int) -> None:
-    """In the middle of pipelines; then each is told so, and what was answered is what was learned."""
-    answered = {}
-    with serving(tmp_path) as service:
-        service.client.put("/v1/models/m", json=SPEC)
-        talks = {kind: BOTH[kind](service) for kind in BOTH}
-        for kind, talk in talks.items():
-            for n in range(n_items):
-                talk.send(item(kind, n))
-            assert talk.answer()["sequence"] == 1
-        service.process.terminate()
-        for kind, talk in talks.items():
-            answered[kind] = 1
-            with pytest.raises(Ended) as ended:
-                _count_to_the_end(talk, answered, kind)
-            assert (ended.value.code, ended.value.close_code) == ("draining", 1012 if kind == "websocket" else 0)
-            talk.vanish()
-        service.client.close()
-        _, log = service.process.communicate(timeout=WAIT_S)
-        assert service.process.returncode == 0
-        assert "Traceback" not in log
-    with serving(tmp_path) as service:
-        sequences = service.client.post("/v1/models/m/sequences", json={"streams": list(BOTH)}).json()["sequences"]
-    assert sequences == answered
-
-
-def _count_to_the_end(talk: Any, answered: dict[str, int], kind: str) -> None:
-    while True:
-        assert talk.answer()["sequence"] == answered[kind] + 1
-        answered[kind] += 1
-
-
-def test_open_connections_do_not_keep_the_process(tmp_path: Path) -> None:
-    """Idle, in the midst of a frame, and full of what nobody reads: after a signal it ends within its time."""
-    with serving(tmp_path, "--drain-timeout-s", "1", "--max-window-items", str(WINDOW)) as service:
-        service.client.put("/v1/models/m", json=SPEC)
-        idle = [BOTH[kind](service) for kind in BOTH]
-        deaf = [Deaf(service, kind) for kind in BOTH]
+@contextmanager
+def flooding(service: Service) -> Iterator[list[Deaf]]:
+    """A client of each kind that reads nothing, and sends on for as long as it can; both are held back."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Deaf(service, kind)) for kind in BOTH]
         senders = [
-            Thread(target=_put_until_broken, args=(client, [item("s", i) for i in range(20_000)]), daemon=True)
-            for client in deaf
+            Thread(target=_put_until_broken, args=(client, [wide_item(client.kind)] * 5000), daemon=True)
+            for client in clients
         ]
         for sender in senders:
             sender.start()
-        until(lambda: all(is_held_back(service, client) for client in deaf))
+        until(lambda: all(is_held_back(service, client) for client in clients))
+        yield clients
+    for sender in senders:
+        sender.join(WAIT_S)
+
+
+def test_what_was_taken_is_answered_at_the_end(tmp_path: Path) -> None:
+    """Also to who sends on and begins to read late: what was answered is what was learned, and then each is told why.
+
+    Readers of events get what was learned and then ``end``, and the process ends though they do not close.
+    """
+    with serving(tmp_path, *FEW, "--drain-timeout-s", "600") as service:
+        for model, spec in (("wide", WIDE), ("m", SPEC)):
+            create(service, model, spec)
+        with (
+            follow(service.client, "m") as response,
+            follow(service.client, "m", params={"stream": "b"}) as other,
+            flooding(service) as clients,
+        ):
+            replies = observe(service, "m", *(("a", {"load": float(n)}) for n in range(50)))
+            service.process.terminate()
+            until(lambda: not is_listening(service))
+            received = {client.kind: client.received.read() for client in clients}
+            *sent, end = dispatched(response.iter_lines())
+            assert places(sent) == [("a", reply["sequence"]) for reply in replies]
+            for last in (end, *dispatched(other.iter_lines())):
+                assert (last.kind, last.data["error"]["code"]) == ("end", "draining")
+            for client in clients:
+                client.close()
+            _, log = service.process.communicate(timeout=WAIT_S)
+        assert service.process.returncode == 0, log
+        assert "Traceback" not in log
+    assert b'"code":"draining"' in received["ndjson"][-400:]
+    assert int.from_bytes(received["websocket"].rpartition(b"draining: ")[0][-2:], "big") == 1012
+    with serving(tmp_path, *FEW, "--drain-timeout-s", "1") as service:
+        sequences = service.client.post(WIDE_PATH.format("sequences"), json={"streams": list(BOTH)}).json()["sequences"]
+        assert sequences == {kind: answers.count(BEGIN) for kind, answers in received.items()}
+        _is_not_kept_waiting(service)
+
+
+def _is_not_kept_waiting(service: Service) -> None:
+    """End it while some are idle and some never read; the idle ones are told."""
+    idle = [Lines(service, WIDE_PATH.format("observations")), Socket(service, WIDE_PATH.format("socket"))]
+    with flooding(service):
         service.client.close()
         service.process.terminate()
         _, log = service.process.communicate(timeout=WAIT_S)
-        assert service.process.returncode == 0, log
-        for talk in idle:
-            with pytest.raises(Ended, match="draining"):
-                talk.answer()
-            talk.vanish()
-        for client, sender in zip(deaf, senders, strict=True):
-            sender.join(WAIT_S)
-            client.close()
+    assert service.process.returncode == 0, log
+    for talk, close_code in zip(idle, (0, 1012), strict=True):
+        with pytest.raises(Ended) as ended:
+            talk.answer()
+        assert (ended.value.code, ended.value.close_code) == ("draining", close_code)
+        talk.vanish()

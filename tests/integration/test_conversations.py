@@ -14,31 +14,31 @@ from typing import Any
 import pytest
 import websockets.exceptions
 
-from tests.integration.conversing import BOTH, PATH, SOCKET, Ended, Lines, Socket, item, metric, talking
+from tests.integration.conversing import (
+    BOTH,
+    MAX_ITEMS,
+    MAX_LINE_BYTES,
+    PATH,
+    SOCKET,
+    WINDOW,
+    Ended,
+    Lines,
+    Socket,
+    item,
+    metric,
+    talking,
+)
 from tests.integration.test_process import SPEC, WAIT_S, Service, serving, until
 
 KEY = "key-1_~?>"  # in base64url it has both of its own characters
-MAX_ITEMS = 64
-"""Items that a frame may have, and that may wait: a second such frame has to wait for the first."""
-
-MAX_LINE_BYTES = 65_536
 NDJSON = {"Content-Type": "application/x-ndjson"}
 N_NAMES = count(1)
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+@pytest.fixture
+def service(bounded: Service) -> Service:
     """A service with little room, and a model ``m``."""
-    flags = (
-        *("--max-queue", str(MAX_ITEMS), "--max-items-per-request", str(MAX_ITEMS)),
-        *("--max-frame-bytes", str(MAX_LINE_BYTES), "--max-body-bytes", "1024", "--body-timeout-s", "0.2"),
-        *("--max-wait-s", "3600", "--max-window-items", "256"),
-    )
-    with serving(tmp_path_factory.mktemp("data"), *flags) as service:
-        service.client.put("/v1/models/m", json=SPEC)
-        yield service
-        assert service.stop() == 0
-        assert "Traceback" not in service.log
+    return bounded
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_frames_are_answered_in_their_order(service: Service, kind: str, names: 
             assert code(talk.answer()) == "invalid_item"
             asked = talk.answer()
             assert asked["sequences"] == {names[3]: n, names[n % 3]: reply["sequence"], "none": 0}
-        assert asked["window"] == {"items": 256, "per_stream": 64}
+        assert asked["window"] == {"items": WINDOW, "per_stream": 64}
 
 
 def test_two_connections_share_a_stream(service: Service, names: list[str]) -> None:
@@ -293,7 +293,7 @@ def test_sequences_are_asked_over_rest(service: Service, names: list[str]) -> No
     answer = service.client.post(path, json={"streams": [names[0], names[1]]})
     assert answer.json() == {
         "sequences": {names[0]: 1, names[1]: 0},
-        "window": {"items": 256, "per_stream": 64},
+        "window": {"items": WINDOW, "per_stream": 64},
     }
     for body, status in (({"streams": ["/"]}, 422), ({"streams": ["s"] * (MAX_ITEMS + 1)}, 422), ({}, 422)):
         refused = service.client.post(path, json=body)

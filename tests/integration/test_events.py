@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import re
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.integration.conversing import WIDE, wide_item
 from tests.integration.test_connections import all_of
-from tests.integration.test_process import SPEC, WAIT_S, Service, serving, until
+from tests.integration.test_process import SPEC, WAIT_S, Service, until
 from tests.sent_events import Sent, dispatched
 
 EVENTS = "/v1/models/{}/events"
-WIDE: dict[str, Any] = {
-    "fields": [{"name": f"field-{n}"} for n in range(64)],
-    "quantiles": [(n + 1) / 32 for n in range(31)],
-    "hidden": 1,
-    "experts": "none",
-}
-"""Whose replies are some 60 kB."""
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that soon shows life, and soon cuts off who takes nothing."""
-    flags = ("--heartbeat-s", "0.1", "--slow-reader-s", "0.3")
-    with serving(tmp_path_factory.mktemp("events"), *flags) as service:
-        yield service
 
 
 @pytest.fixture
-def service(running: Service) -> Iterator[Service]:
-    """The same, once nobody follows anything."""
-    yield running
-    until(lambda: readers(running) == 0)
+def service(lively: Service) -> Iterator[Service]:
+    """A service that soon shows life, and soon cuts off who takes nothing; nobody follows anything."""
+    yield lively
+    until(lambda: readers(lively) == 0)
 
 
 def create(service: Service, model: str, spec: dict[str, Any] = SPEC) -> str:
@@ -75,9 +59,8 @@ def sleeping(service: Service, model: str) -> socket.socket:
 
 def flood(service: Service, model: str) -> None:
     """Send items whose replies are more than the sockets on both sides hold, a part of them at a time."""
-    item = {field["name"]: 1.0 for field in WIDE["fields"]}
     for _ in range(5):
-        observe(service, model, *((f"s{n}", item) for n in range(40)))
+        observe(service, model, *((f"s{n}", wide_item("")["item"]) for n in range(40)))
 
 
 def readers(service: Service) -> int:
@@ -145,7 +128,7 @@ def test_silence_is_broken_and_deletion_is_told(service: Service) -> None:
 
 def test_who_takes_nothing_is_cut_off(service: Service) -> None:
     """While others, and who learns, go on as if it were not there."""
-    model = create(service, "wide", WIDE)
+    model = create(service, "flood", WIDE)
     with sleeping(service, model) as asleep:
         assert readers(service) == 1
         flood(service, model)
@@ -161,24 +144,3 @@ def test_who_goes_leaves_nothing_behind(service: Service) -> None:
     for connection in gone:
         connection.close()
     until(lambda: readers(service) == 0)
-
-
-def test_the_end_is_told(tmp_path: Path) -> None:
-    """Readers get what was learned and then ``end``, and the process ends though they do not close."""
-    with serving(tmp_path, "--drain-timeout-s", "600") as service:
-        model = create(service, "m")
-        with follow(service.client, model) as response, follow(service.client, model, params={"stream": "b"}) as other:
-            replies = observe(service, model, *(("a", {"load": float(n)}) for n in range(50)))
-            service.process.send_signal(signal.SIGTERM)
-            *sent, end = dispatched(response.iter_lines())
-            assert places(sent) == places_of(replies)
-            for last in (end, *dispatched(other.iter_lines())):
-                assert (last.kind, last.data["error"]["code"]) == ("end", "draining")
-            _, log = service.process.communicate(timeout=WAIT_S)
-        assert service.process.returncode == 0
-        assert "Traceback" not in log
-
-
-def places_of(replies: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """Stream and sequence of replies."""
-    return [(reply["stream"], reply["sequence"]) for reply in replies]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -199,6 +199,18 @@ async def test_a_deleted_model_ends_its_readers(engines: Engines) -> None:
         await engines.create("m", ModelSpec.from_dict(SPEC))
         with engines.events.reading("m", (), message.last_id) as anew:
             assert [(event.kind, event.data) for event in taken(anew)] == [("missed", {"missed": None})]
+
+
+async def test_who_finds_no_model_ends_no_later_one() -> None:
+    """A model that is made while a reader learns that there is none keeps the readers that it has by then."""
+    events = Events()
+    with ExitStack() as stack:
+        with suppress(UnknownModel), events.reading("m", (), None):
+            events.end("m", UnknownModel("m"))
+            later = stack.enter_context(events.reading("m", (), None))
+            raise UnknownModel("m")
+        events.publish("m", [change("s", 1)])
+        assert places(taken(later)) == [("s", 1)]
 
 
 async def test_the_end_of_the_service_ends_readers(engines: Engines) -> None:

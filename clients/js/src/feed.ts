@@ -8,6 +8,9 @@ import { delayMs, type RetryPolicy } from "./retry.js";
 import { toObservation } from "./rows.js";
 import type { RowLike } from "./types.js";
 
+/** How long what is in flight is awaited when a feed is left. */
+const LEAVE_MS = 1000;
+
 export interface FeedOptions {
   readonly pipeline: Pipeline;
   readonly rows: Iterable<RowLike> | AsyncIterable<RowLike>;
@@ -68,6 +71,7 @@ export class Feed implements Ear {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#options.signal?.removeEventListener("abort", this.#abort);
+    await this.#land();
     this.#leave();
     if (this.#isRead) return;
     const ended = Promise.resolve(this.#source.return?.());
@@ -116,6 +120,19 @@ export class Feed implements Ear {
     this.#failure ??= { reason };
     this.#leave();
     this.#wake();
+  }
+
+  /** Await what is in flight, so that the next call does not meet it as another writer; nothing more is sent. */
+  async #land(): Promise<void> {
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      this.#wake();
+    }, LEAVE_MS);
+    while (this.#isOpen && this.#pipeline.isFlying && !isLate) {
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    clearTimeout(timer);
   }
 
   #leave(): void {

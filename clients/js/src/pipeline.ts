@@ -100,6 +100,11 @@ export class Pipeline {
     return this.#entries.size > 0;
   }
 
+  /** Whether a frame has no answer yet. */
+  get isFlying(): boolean {
+    return this.#sent.length > 0;
+  }
+
   /** Add a row; an error is the outcome of one that cannot be sent. */
   add(row: Observation | StepaheadError): void {
     const index = this.#nAdded++;

@@ -28,9 +28,11 @@ from stepahead import (
     Reply,
     SequenceGap,
     UnknownModel,
+    _afeed,
     _feed,
+    _ways,
 )
-from stepahead._core import SOLE_AFTER, RetryPolicy
+from stepahead._core import SOLE_AFTER, Core, RetryPolicy
 
 N_CUT_ITEMS, N_CUTS, N_CUT_STREAMS = 2_000, 10, 40
 AT_ONCE = RetryPolicy(retries=5, base_s=0.0)
@@ -209,28 +211,29 @@ def test_resumed_rows_are_passed_over(model: Model, via: Any) -> None:
     assert [type(o) for o in outcomes] == [InvalidItem, SequenceGap]
 
 
-def without_upgrades(url: str) -> Any:
-    """A proxy that answers every handshake of a WebSocket with a page of its own."""
+def without_upgrades(url: str, *, answers: bool) -> Any:
+    """A proxy that answers every handshake of a WebSocket with a page of its own, or leaves the wish for one out."""
 
     class Old(Proxy):
         async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             head = await reader.readuntil(b"\r\n\r\n")
-            if b"upgrade: websocket" in head.lower():
+            if answers and b"upgrade: websocket" in head.lower():
                 writer.write(PAGE)
                 writer.close()
                 return
-            reader._buffer[:0] = head  # type: ignore[attr-defined]
+            reader._buffer[:0] = head.replace(b"Upgrade: websocket\r\n", b"")  # type: ignore[attr-defined]
             await super()._accept(reader, writer)
 
     return proxied(url, Old)
 
 
-def test_requests_where_there_are_no_sockets(service_url: str, model: Model) -> None:
+@pytest.mark.parametrize("answers", [True, False])
+def test_requests_where_there_are_no_sockets(service_url: str, model: Model, answers: bool) -> None:
     """A proxy that knows no WebSocket is passed by requests, unless the caller insists."""
     rows = [("s", {"x": float(i)}) for i in range(20)]
-    with without_upgrades(service_url) as (front, _, _), Client(front) as client:
+    with without_upgrades(service_url, answers=answers) as (front, _, _), Client(front) as client:
         assert [r.sequence for r in client.model(model.name).observe_many(rows)] == list(range(1, 21))
-        with pytest.raises(BadAnswer, match="400"):
+        with pytest.raises(BadAnswer, match="400" if answers else "404"):
             list(client.model(model.name).observe_many(rows, via="websocket"))
 
         async def feed() -> list[int]:
@@ -238,6 +241,72 @@ def test_requests_where_there_are_no_sockets(service_url: str, model: Model) -> 
                 return [r.sequence async for r in client.model(model.name).observe_many(rows)]
 
         assert asyncio.run(feed()) == list(range(21, 41))
+
+
+@pytest.mark.parametrize(
+    ("proxies", "via"), [({"all_proxy": "http://p"}, "requests"), ({"https_proxy": "http://p"}, "websocket")]
+)
+def test_requests_where_they_go_through_a_proxy(monkeypatch: Any, proxies: dict[str, str], via: str) -> None:
+    """Every variable by which requests take one counts, and those of other schemes do not."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, proxy in proxies.items():
+        monkeypatch.setenv(name, proxy)
+    with Client("http://far.example") as client:
+        options = _ways.Options(errors="raise", chunk=1, experts=False, resume=False, via=None)
+        assert _ways._via(client, options) == via
+
+
+async def test_cancelled_source_ends_an_asynchronous_feed(service_url: str, model: Model) -> None:
+    """As any other error of the source does, behind the replies to what it gave."""
+
+    async def rows() -> Any:
+        yield "s", {"x": 1.0}
+        raise asyncio.CancelledError
+
+    async with AsyncClient(service_url) as client:
+        replies = client.model(model.name).observe_many(rows())
+        assert (await asyncio.wait_for(anext(replies), 30)).sequence == 1
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(anext(replies), 30)
+
+
+def test_stream_that_is_deleted_under_its_feed_begins_anew(model: Model) -> None:
+    """By the caller, in the very loop: the rows after it are numbered from 1."""
+    sequences = []
+    for reply in model.observe_many(("s", {"x": float(i)}) for i in range(300)):
+        sequences.append(reply.sequence)
+        if len(sequences) == 10:
+            model.stream("s").delete()
+    n_before = sequences.index(1, 1)
+    assert sequences == [*range(1, n_before + 1), *range(1, 301 - n_before)]
+
+
+@pytest.mark.parametrize("via", VIAS)
+def test_feed_that_was_left_leaves_nothing_in_doubt(
+    monkeypatch: Any, client: Client, service_url: str, model: Model, via: Any
+) -> None:
+    """What was on its way is answered before the next call, which knows its number and meets no other writer."""
+    monkeypatch.setattr(_feed, "LEAVE_S", 30.0)
+    monkeypatch.setattr(_afeed, "LEAVE_S", 30.0)
+    rows = [("s", {"x": float(i)}) for i in range(300)]
+
+    def next_number(core: Core) -> int | None:
+        return core._next.get((model.name, "s"))
+
+    async def leave() -> int | None:
+        async with AsyncClient(service_url) as other:
+            other._core._undisputed = client._core._undisputed
+            async with aclosing(other.model(model.name).observe_many(rows, via=via)) as replies:
+                assert (await anext(replies)).sequence == begun + 1
+            return next_number(other._core)
+
+    with closing(model.observe_many(rows, via=via)) as replies:
+        assert next(replies).sequence == 1
+    begun = model.stream("s").summary().sequence
+    assert next_number(client._core) == begun + 1
+    assert asyncio.run(leave()) == model.stream("s").summary().sequence + 1
 
 
 async def test_asynchronous_feed_can_be_left_early(service_url: str, model: Model) -> None:

@@ -124,6 +124,8 @@ def test_refused_handshakes_are_errors(make: Any) -> None:
     for status in (404, 405, 426, 501):
         with pytest.raises(NoSuchWay):
             make(TARGET).receive(refusal(status, PAGE))
+    with pytest.raises(NoSuchWay):  # the service, behind a proxy that leaves the wish for a WebSocket out
+        make(TARGET).receive(refusal(404, REFUSAL.replace(b"unknown_model", b"not_found")))
     link = make(TARGET)
     link.receive(refusal(502, PAGE))
     assert link.end.retried

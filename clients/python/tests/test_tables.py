@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tracemalloc
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -90,6 +92,51 @@ def test_frames_need_to_know_their_columns(frame: Any) -> None:
         _tables.rows(frame, None, None)
     with pytest.raises(ValueError, match="no column 'nowhere'"):
         _tables.rows(frame, "nowhere", None)
+
+
+@pytest.mark.parametrize(
+    ("frame", "what"),
+    [
+        (pd.DataFrame([["a", 1.0, 2.0]], columns=["site", "x", "x"]), "a name of its own"),
+        (pl.LazyFrame({"site": ["a"], "x": [1.0]}), "collect"),
+    ],
+)
+def test_frames_whose_rows_cannot_be_told_are_refused(frame: Any, what: str) -> None:
+    """Of two columns of one name a mapping would keep the last; a plan has no rows."""
+    for stream_column in ("site", None) if what == "collect" else ("site",):
+        with pytest.raises(ValueError, match=what):
+            _tables.rows(frame, stream_column, None)
+
+
+def test_cells_that_are_no_values_are_refused_in_their_place() -> None:
+    """Lists, streams without a name and times of other kinds; a decimal is a number."""
+    frame = pd.DataFrame(
+        {
+            "site": ["a", "a", float("nan"), "a", "a"],
+            "x": [[1], np.array([1, 2]), 3, 4, Decimal("1.5")],
+            "at": [None, None, None, 5, None],
+        }
+    ).astype(object)
+    found = [entry(i, row) for i, row in enumerate(_tables.rows(frame, "site", "at"))]
+    told = [str(e.outcome) for e in found[:4]]
+    for message, what in zip(told, ("got list", "got ndarray", "a stream is named by a text", "ISO 8601"), strict=True):
+        assert what in message
+    assert found[4].head == b'{"stream":"a","item":{"x":1.5}'
+
+
+@pytest.mark.parametrize("record", [("other", {"x": 1.0}), "ab", 3, None])
+def test_items_of_a_stream_never_go_to_another(record: Any) -> None:
+    """What is no item is refused, though it would be a row among those of many streams."""
+    (row,) = _tables.items([record], "s", None)
+    refused = entry(0, row)
+    assert refused.stream == "s"
+    assert "an item is a mapping" in str(refused.outcome)
+
+
+@pytest.mark.parametrize("row", [("s", {"x": 1.0}, None), {"stream": "s"}, 3, None, "abc"])
+def test_what_is_no_row_is_told_what_one_is(row: Any) -> None:
+    """In its place."""
+    assert "a row is a pair" in str(entry(0, row).outcome)
 
 
 @pytest.mark.parametrize("library", [pd, pl])

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from typing import Protocol
 
-from stepahead._feed import GATHER_S, IDLE_S
+from stepahead._feed import GATHER_S, IDLE_S, LEAVE_S
 from stepahead._frame import Frame
 from stepahead._link import NoSuchWay
 from stepahead._pipeline import Pipeline
@@ -60,7 +60,7 @@ class AsyncFeed:
         self._carrier, self._other, self._timeout_s = carrier, other, timeout_s
         self._wake, self._due, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle_s = IDLE_S if timeout_s is None else min(IDLE_S, timeout_s)
-        self._fault: Exception | None = None
+        self._fault: Exception | asyncio.CancelledError | None = None
         carrier.changed = self._wake.set
 
     async def run(self, rows: Rows) -> AsyncGenerator[Outcome, None]:
@@ -86,17 +86,26 @@ class AsyncFeed:
                 if tasks[1].done() and not tasks[1].cancelled() and tasks[1].exception() is not None:
                     break
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            pipeline.close()
-            await self._carrier.close()
+            await self._leave(*tasks)
         if pipeline.failure is not None:
             raise pipeline.failure
         if self._fault is not None:
             raise self._fault
         if not tasks[1].cancelled():
             tasks[1].result()
+
+    async def _leave(self, reading: asyncio.Task[None], driving: asyncio.Task[None]) -> None:
+        """See :meth:`stepahead._feed.Feed._leave`."""
+        try:
+            reading.cancel()
+            self._pipeline.leave()
+            self._wake.set()
+            await asyncio.wait([driving], timeout=LEAVE_S)
+        finally:
+            driving.cancel()
+            await asyncio.wait([reading, driving])
+            self._pipeline.close()
+            await self._carrier.close()
 
     def let_go(self, turn: object) -> None:  # noqa: ARG002 - the task that drives the feed sees to it
         """See :class:`stepahead._turns.Holder`."""
@@ -114,7 +123,7 @@ class AsyncFeed:
                     if _clock() - begun_s > GATHER_S:
                         await asyncio.sleep(0)
                         begun_s = _clock()
-        except Exception as error:  # the caller's own; raised once all that was read has its reply
+        except (Exception, asyncio.CancelledError) as error:  # the caller's own; raised behind all replies
             self._fault = error
         self._pipeline.end()
         self._wake.set()

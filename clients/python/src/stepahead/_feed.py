@@ -18,6 +18,8 @@ GATHER_S = 0.002
 """How long rows are gathered before they leave, unless they fill a frame earlier."""
 IDLE_S = 1.0
 """How long nothing is looked at, at most."""
+LEAVE_S = 1.0
+"""How long what is on its way is awaited when a feed is left before its end."""
 MAX_OUT_BYTES = 2**20
 """Bytes that wait to be sent, at which no further frame is made."""
 SHARE = 0.2
@@ -120,10 +122,15 @@ class Feed:
                 except Exception as error:  # the caller's own; raised once all that was read has its reply
                     fault = error
                     pipeline.end()
+                with self._driving:
+                    self._step(0.0)
         finally:
             with self._driving:
-                pipeline.close()
-                self._carrier.close()
+                try:
+                    self._leave()
+                finally:
+                    pipeline.close()
+                    self._carrier.close()
         if pipeline.failure is not None:
             raise pipeline.failure
         if fault is not None:
@@ -143,7 +150,7 @@ class Feed:
             self._driving.release()
 
     def _read(self, source: Iterator[Row]) -> None:
-        """Ask the source for rows, until there are enough or some time has gone by, and send them."""
+        """Ask the source for rows, until there are enough or some time has gone by."""
         begun_s = before_s = _clock()
         gather_s = max(GATHER_S, 0.0 if self._pipeline.max_frames > 1 else self._reply_s)
         while self._pipeline.takes_row:
@@ -159,8 +166,13 @@ class Feed:
             before_s = now
             if now - begun_s > gather_s:
                 break
-        with self._driving:
-            self._step(0.0)
+
+    def _leave(self) -> None:
+        """Take the answers to what is on its way, so that the next call does not meet it under its own numbers."""
+        self._pipeline.leave()
+        until_s = _clock() + LEAVE_S
+        while self._carrier.is_up and not self._pipeline.is_over and (left_s := until_s - _clock()) > 0:
+            self._step(left_s)
 
     def _step(self, wait_s: float) -> None:
         """Send what can be sent and take what has arrived; wait for it where there is nothing."""

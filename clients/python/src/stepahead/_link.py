@@ -22,6 +22,8 @@ MAX_REFUSAL_BYTES = 2**20
 """Most of a refusal's page that is read."""
 NO_UPGRADE = frozenset({400, 404, 405, 426, 501})
 """Statuses with which something that knows no WebSocket answers the handshake."""
+NO_CALL = frozenset({None, "not_found", "method_not_allowed"})
+"""Codes, if any, that come with them: the service's own where a proxy has left the wish for a WebSocket out."""
 
 
 class NoSuchWay(Exception):
@@ -274,10 +276,10 @@ def refused(status: int, headers: dict[str, str], content: bytes) -> StepaheadEr
     """The error of a handshake that was refused with an HTTP answer.
 
     Raises:
-        NoSuchWay: If the answer is not the service's, but of something that knows no such connection.
+        NoSuchWay: If it is the answer of something that knows no such connection, or was not asked for one.
     """
     answer = Answer(status, {name.lower(): value for name, value in headers.items()}, content)
-    if status in NO_UPGRADE and not _is_contract(content):
+    if status in NO_UPGRADE and _code(content) in NO_CALL:
         raise NoSuchWay(f"HTTP {status}")
     error = failure(answer)
     error.outcome_unknown = False  # nothing was sent
@@ -293,8 +295,8 @@ def ended(code: str | None, status: int | None, message: str, retry_after_s: flo
     return NoAnswer(message, data={"code": code} if code else None, retry_after_s=retry_after_s)
 
 
-def _is_contract(content: bytes) -> bool:
+def _code(content: bytes) -> str | None:
     try:
-        return isinstance(json.loads(content)["error"]["code"], str)
+        return str(json.loads(content)["error"]["code"])
     except (ValueError, TypeError, KeyError):
-        return False
+        return None

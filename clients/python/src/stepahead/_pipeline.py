@@ -78,7 +78,7 @@ class Pipeline:
         self._n_rows = self._n_flight = 0
         self._n_answered = 0
         self._failed = (0, 0)  # breaks without anything being answered, and what was by then
-        self._ended = False
+        self._ended = self._left = False
         self.failure: StepaheadError | None = None
         """What is to be raised once all that is ready was delivered."""
 
@@ -121,6 +121,8 @@ class Pipeline:
     @property
     def is_over(self) -> bool:
         """Whether there is nothing left to do but to deliver."""
+        if self._left:
+            return not self._flight or self.failure is not None
         return self.failure is not None or (self.n_open == 0 and (self._ended or self._delivery.stop < math.inf))
 
     @property
@@ -153,7 +155,7 @@ class Pipeline:
         """What is to be sent now: at most a question and a frame of rows, in this order."""
         queue = self._queue
         queue.wake(now)
-        if self.is_full or self.failure is not None:
+        if self.is_full or self._left or self.failure is not None:
             return []
         sole = self._core.seems_sole(self._model)
         room = min(self._size, max(self._window[0] - self._n_flight, 0 if self._n_flight else 1))
@@ -277,6 +279,10 @@ class Pipeline:
         self.failure = error or self.failure
         return due
 
+    def leave(self) -> None:
+        """Send nothing more: only what is on its way is awaited, so that it is known where the streams stand."""
+        self._left = True
+
     def close(self) -> None:
         """Give back all turns; where the rows on their way leave their streams is not known."""
         for lane in self._lanes.values():
@@ -299,6 +305,8 @@ class Pipeline:
                 self._queue.lock(lane, now)
                 return False
             lane.turn, lane.n_sent = turn, 0
+            if not lane.in_doubt:
+                lane.above = 0  # whoever had the turn may have deleted the stream, or taken it back
             if lane.next is None:
                 lane.next = self._core.take_number(self._model, lane.stream)
             return True

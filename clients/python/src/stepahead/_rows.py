@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, Protocol, TypedDict
@@ -83,23 +83,33 @@ def entry(i: int, row: Row) -> Entry:
     """A row as it is sent; one that cannot be sent has its refusal for outcome."""
     stream = ""
     try:
+        if not _is_row(row):
+            raise ValueError("a row is a pair of stream and item, or a mapping with these keys")
         if isinstance(row, Mapping):
-            if not {"stream", "item"} <= row.keys():
-                raise ValueError("a row is a pair of stream and item, or a mapping with these keys")
             stream, item, timestamp, sequence = row["stream"], row["item"], row.get("timestamp"), row.get("sequence")
         else:
             (stream, item), timestamp, sequence = row, None, None
+        if not isinstance(stream, str):
+            raise TypeError(f"a stream is named by a text, got {type(stream).__name__}")
+        if not isinstance(item, Mapping):
+            raise TypeError(f"an item is a mapping of fields to values, got {type(item).__name__}")
         head = b'{"stream":%b,"item":%b' % (_name(stream), wire.dumps(wire.item_to_wire(item)))
         if timestamp is not None:
             head += b',"timestamp":' + wire.dumps(wire.timestamp_to_wire(timestamp))
         if sequence is not None and (isinstance(sequence, bool) or not isinstance(sequence, int)):
             raise TypeError(f"a sequence is an integer, got {type(sequence).__name__}")
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         refused = Entry(i, str(stream), b"", None)
         refused.outcome = InvalidItem(str(error))
         refused.outcome.__cause__ = error
         return refused
     return Entry(i, stream, head, sequence)
+
+
+def _is_row(row: object) -> bool:
+    if isinstance(row, Mapping):
+        return {"stream", "item"} <= row.keys()
+    return isinstance(row, Sequence) and len(row) == 2
 
 
 @lru_cache(N_NAMES)

@@ -64,13 +64,14 @@ class _Columns:
 
     def row(self, record: Any) -> Row:
         """A flat mapping as a row; what is missing of it is refused as a row, in its place."""
-        if not isinstance(record, Mapping):
-            return cast("Row", record)
+        if not isinstance(record, Mapping):  # a pair may name its stream, unless there is but one
+            return cast("Row", record if self.stream is None else {"stream": self.stream, "item": record})
         item = dict(record)
-        stream = self.stream if self.stream_column is None else item.pop(self.stream_column, None)
-        row: dict[str, Any] = {"item": {name: value_of(value) for name, value in item.items()}}
-        if stream is not None:
-            row["stream"] = stream if isinstance(stream, str) else str(stream)
+        stream = self.stream if self.stream_column is None else value_of(item.pop(self.stream_column, None))
+        row: dict[str, Any] = {
+            "stream": stream if stream is None or isinstance(stream, str) else str(stream),
+            "item": {name: value_of(value) for name, value in item.items()},
+        }
         if self.timestamp_column is not None:
             row["item"].pop(self.timestamp_column, None)
             row["timestamp"] = time_of(record.get(self.timestamp_column))
@@ -81,6 +82,8 @@ def _rows(source: Any, columns: _Columns) -> Iterable[Row]:
     if not _is_frame(source):
         return map(columns.row, source)
     names = [str(name) for name in source.columns]
+    if len(set(names)) < len(names):
+        raise ValueError(f"each column of a frame needs a name of its own, got {', '.join(names)}")
     for column in (columns.stream_column, columns.timestamp_column):
         if column is not None and column not in names:
             raise ValueError(f"the frame has no column {column!r}")
@@ -101,7 +104,7 @@ async def _mapped(source: AsyncIterable[Any], convert: Callable[[Any], Row]) -> 
 
 def value_of(value: Any) -> Any:
     """A table's value as an item has it: ``None`` for what is missing, Python's numbers for numpy's."""
-    if value is None or isinstance(value, (str, int)):
+    if value is None or isinstance(value, (str, int)) or hasattr(value, "__len__"):  # a list is refused with its row
         return value
     if _is_missing(value):
         return None
@@ -129,7 +132,14 @@ def _is_missing(value: Any) -> bool:
 
 
 def _is_frame(source: object) -> bool:
-    """Whether this is a frame of a library that must have been imported to make it."""
+    """Whether this is a frame of a library that must have been imported to make it.
+
+    Raises:
+        ValueError: If it is only the plan of one.
+    """
+    polars = sys.modules.get("polars")
+    if polars is not None and isinstance(source, polars.LazyFrame):
+        raise ValueError("a LazyFrame has no rows yet: collect() it")
     return any(
         (module := sys.modules.get(name)) is not None and isinstance(source, module.DataFrame)
         for name in ("pandas", "polars")

@@ -129,7 +129,7 @@ def _via(client: Driver | AsyncDriver, options: Options) -> Via:
     if options.via is not None:
         return options.via
     url = client._http.base_url
-    through_proxy = url.scheme in getproxies() and not proxy_bypass(url.host)
+    through_proxy = not {url.scheme, "all"}.isdisjoint(getproxies()) and not proxy_bypass(url.host)
     return "requests" if client._own_transport or through_proxy else "websocket"
 
 

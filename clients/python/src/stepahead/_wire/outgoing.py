@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 from urllib.parse import quote
@@ -50,7 +51,7 @@ def item_to_wire(item: Mapping[str, Any]) -> dict[str, Any]:
 def _value_to_wire(name: str, value: Any) -> Any:
     if value is None or isinstance(value, (str, bool, int)):
         return value
-    if not isinstance(value, Real):
+    if not isinstance(value, (Real, Decimal)):
         raise TypeError(f"field {name!r} takes a number, a text or None, got {type(value).__name__}")
     number = float(value)
     if not math.isfinite(number):
@@ -63,9 +64,12 @@ def timestamp_to_wire(timestamp: datetime | str | None) -> str | None:
 
     Raises:
         ValueError: If a ``datetime`` has no time zone: whose clock it shows cannot be told.
+        TypeError: If it is neither a ``datetime`` nor a text.
     """
-    if not isinstance(timestamp, datetime):
+    if timestamp is None or isinstance(timestamp, str):
         return timestamp
+    if not isinstance(timestamp, datetime):
+        raise TypeError(f"a timestamp is a datetime or an ISO 8601 text, got {type(timestamp).__name__}")
     if timestamp.utcoffset() is None:
         raise ValueError(f"{timestamp!r} has no time zone; .replace(tzinfo=timezone.utc) if it is UTC")
     return timestamp.isoformat()
