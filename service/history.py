@@ -11,7 +11,7 @@ from service.catalogue import Catalogue
 from service.compute import ComputeThread
 from service.errors import ServiceError, UnknownStream
 from service.replies import leave_experts_out
-from service.store import Kept, KeptItems, Store
+from service.store import KeptItems, Store
 from service.views import iso_time
 
 
@@ -54,11 +54,10 @@ class History:
 
 
 def render(stream: str, found: KeptItems, limit: int) -> bytes:
-    """The last ``limit`` of the items found; one whose reply alone is kept, by an older version, is left out."""
+    """The last ``limit`` of the items found, each with the prediction that awaited it."""
     entries: list[dict[str, Any]] = []
-    before: Kept | None = None
     awaiting: dict[str, Any] | None = None
-    for kept in found.items:
+    for kept in found.seen:
         reply = orjson.loads(kept.reply)
         if kept.item is not None and kept.sequence > found.applied - limit:
             time_us = kept.item.timestamp_us
@@ -66,10 +65,10 @@ def render(stream: str, found: KeptItems, limit: int) -> bytes:
                 "sequence": kept.sequence,
                 "item": orjson.Fragment(kept.item.values),
                 "timestamp": None if time_us is None else iso_time(time_us),
-                "prediction": awaiting if before is not None and before.awaited(kept) else None,
+                "prediction": awaiting,
                 "score": reply["score"],
             }
             entries.append(entry)
-        before, awaiting = kept, reply["prediction"]
+        awaiting = reply["prediction"]
         leave_experts_out(reply["prediction"])
     return orjson.dumps({"stream": stream, "sequence": found.applied, "items": entries})

@@ -108,7 +108,8 @@ async def read_history(
 ) -> Response:
     """Read a stream's last items, oldest first: what was observed, what had been predicted, how good that was.
 
-    They are kept with the replies. A stream that was forked or imported has none until its next item.
+    They are kept with the replies. A stream that was forked or imported has none until its next item. One that went
+    back to a snapshot tells what its belief has seen, as far back as that can be told.
     """
     kept = settings.kept_replies
     if limit is not None and limit > kept:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from model.codec import DamagedRecord
+from model.codec import DamagedRecord, checksum_of
 from service.errors import LeaseLost, TakenOver
 from service.store import scripts
 from service.store.client import Argument, StoreClient
@@ -125,9 +125,11 @@ class Partition(StoredWeights, KeptWeights):
             DamagedRecord: If a part of it cannot be read.
         """
         key, ring = self._keys.stream(stream), self._kept_replies
-        seq, created = await self._client.read("HMGET", key, "seq", "created")
-        while seq is not None:
-            applied, items, was_created = int(seq), list[Kept](), created
+        while True:
+            applied_now, was_created, belief = await self._client.read("HMGET", key, "seq", "created", "belief")
+            if applied_now is None:
+                return None
+            applied, items = int(applied_now), list[Kept]()
             end = applied + 1
             for first in range(max(1, end - min(n, ring)), end, ITEMS_PER_READ):
                 part = range(first, min(first + ITEMS_PER_READ, end))
@@ -138,8 +140,7 @@ class Partition(StoredWeights, KeptWeights):
                 found = (None if v is None else Kept.decode(v, i) for v, i in zip(values, part, strict=True))
                 items += (kept for kept in found if kept is not None)
             else:
-                return KeptItems(applied, items)
-        return None
+                return KeptItems(applied, items, checksum_of(belief))
 
     async def commit(
         self, changes: Sequence[BeliefChange], *, version: int, redo: bytes | None, ttl_s: float | None

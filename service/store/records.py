@@ -80,10 +80,28 @@ class KeptItems:
     Args:
         applied: Sequence of the stream's last applied item.
         items: In their order; those that are not, or no longer, kept are left out.
+        belief: Checksum of the belief after the last.
     """
 
     applied: int
     items: list[Kept]
+    belief: bytes
+
+    @property
+    def seen(self) -> list[Kept]:
+        """Those of the items that the belief has seen, as far back as that can be told.
+
+        A stream that went back to a snapshot, and from there to one that was made before, keeps items that its belief
+        has not seen: each belief is followed to the one before it.
+        """
+        found: list[Kept] = []
+        sequence, belief = self.applied, self.belief
+        for kept in reversed(self.items):
+            if kept.sequence != sequence or kept.belief != belief or kept.item is None:
+                break
+            found.append(kept)
+            sequence, belief = sequence - 1, kept.item.awaited_by
+        return found[::-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,19 +54,6 @@ class Kept:
     item: KeptItem | None = None
     belief: bytes = b""
 
-    def awaited(self, later: Kept) -> bool:
-        """Whether the prediction in this reply is the one that awaited a later item.
-
-        The sequences alone do not tell: a stream that went back to a snapshot, and from there to one that was made
-        before, has replies to other items than those its belief has seen.
-        """
-        return (
-            later.item is not None
-            and later.sequence == self.sequence + 1
-            and later.item.awaited_by == self.belief
-            and self.belief != b""
-        )
-
     def encode(self) -> bytes:
         """The value of the item's field; :meth:`decode` is its inverse."""
         item = self.item or KeptItem(b"")

@@ -11,6 +11,7 @@ from redis.crc import key_slot
 
 from model.codec import DamagedRecord
 from service.store.keys import PartitionKeys
+from service.store.records import KeptItems
 from service.store.ring import Kept, KeptItem, encode_sequence, reply_field
 
 SEQUENCES = st.integers(min_value=1, max_value=2**63 - 1)
@@ -55,15 +56,22 @@ def test_damage_is_noticed(kept: Kept, place: int, bit: int, cut: bool) -> None:
             Kept.decode(bytes(value), kept.sequence)
 
 
-def test_a_prediction_awaits_the_item_its_belief_met() -> None:
-    """Neighbours by sequence belong together only where the belief that was left is the one that was met."""
-    before = Kept(4, b"{}", None, b"4444")
-    met = Kept(5, b"{}", KeptItem(b"{}", None, b"4444"), b"5555")
-    assert before.awaited(met)
-    assert not before.awaited(replace(met, item=KeptItem(b"{}", None, b"4445")))
-    assert not before.awaited(replace(met, sequence=6))
-    assert not before.awaited(replace(met, item=None))
-    assert not replace(before, belief=b"").awaited(replace(met, item=KeptItem(b"{}")))
+def test_only_what_the_belief_has_seen_is_told() -> None:
+    """Items are followed back from the belief, each from the one that met it, and no further than that can be told."""
+    first, second, third = (
+        Kept(n, b"{}", KeptItem(b"{}", None, before), after)
+        for n, before, after in ((3, b"2222", b"3333"), (4, b"3333", b"4444"), (5, b"4444", b"5555"))
+    )
+    line = [first, second, third]
+    assert KeptItems(5, line, b"5555").seen == line
+    assert KeptItems(4, line[:2], b"4444").seen == line[:2]
+    other = replace(second, item=KeptItem(b"{}", None, b"3334"))
+    assert KeptItems(5, [first, other, third], b"5555").seen == [other, third]
+    assert KeptItems(5, [first, replace(second, belief=b"4445"), third], b"5555").seen == [third]
+    assert KeptItems(5, [first, replace(second, item=None), third], b"5555").seen == [third]
+    assert KeptItems(5, [first, third], b"5555").seen == [third]
+    assert KeptItems(5, line, b"5556").seen == []
+    assert KeptItems(6, line, b"5555").seen == []
 
 
 @given(first=st.integers(1, 2**40), kept=st.integers(1, 100))

@@ -13,7 +13,7 @@ from stepahead import _wire as wire
 from stepahead._core import Answer, Request, failure
 from stepahead._frame import Frame
 from stepahead._link import Link, Target
-from stepahead.errors import NoAnswer, StepaheadError
+from stepahead.errors import NoAnswer, StepaheadError, lost
 
 READ_BYTES = 2**18
 CLOSE_S = 1.0
@@ -221,4 +221,4 @@ def unopened(error: StepaheadError) -> StepaheadError:
 
 def broken(target: Target, error: Exception) -> NoAnswer:
     """The error of a connection that broke."""
-    return NoAnswer(f"no answer from {target.url}: {str(error) or type(error).__name__}")
+    return lost(f"no answer from {target.url}: {str(error) or type(error).__name__}", error)

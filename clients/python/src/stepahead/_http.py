@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import httpx
 
 from stepahead._program import Answer, Request
-from stepahead.errors import NoAnswer
+from stepahead.errors import NoAnswer, lost
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_S = 30.0
@@ -119,8 +119,7 @@ def archive(source: bytes | str | PathLike[str]) -> bytes | Path:
 
 def no_answer(error: httpx.TransportError | httpx.DecodingError, base_url: httpx.URL) -> NoAnswer:
     """A lost request or answer as the core has it."""
-    failure = NoAnswer(f"no answer from {shown(base_url)}: {str(error) or type(error).__name__}")
-    failure.__cause__ = error
+    failure = lost(f"no answer from {shown(base_url)}: {str(error) or type(error).__name__}", error)
     failure.outcome_unknown = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
     return failure
 
