@@ -6,6 +6,7 @@ import type { Ear, Link } from "./link.js";
 import type { Pipeline } from "./pipeline.js";
 import { delayMs, type RetryPolicy } from "./retry.js";
 import { toObservation } from "./rows.js";
+import { NoWebSocket } from "./socket.js";
 import type { RowLike } from "./types.js";
 
 /** How long what is in flight is awaited when a feed is left. */
@@ -15,6 +16,8 @@ export interface FeedOptions {
   readonly pipeline: Pipeline;
   readonly rows: Iterable<RowLike> | AsyncIterable<RowLike>;
   readonly connect: (ear: Ear) => Link;
+  /** How to go on, a frame at a time, where {@link connect} finds no WebSocket; `undefined` to try again. */
+  readonly connectOtherwise?: ((ear: Ear) => Link) | undefined;
   readonly policy: RetryPolicy;
   /** Rows read before what was read is sent. */
   readonly chunk: number;
@@ -26,6 +29,7 @@ export class Feed implements Ear {
   readonly #options: FeedOptions;
   readonly #pipeline: Pipeline;
   readonly #source: Iterator<RowLike> | AsyncIterator<RowLike>;
+  #connection: (ear: Ear) => Link;
   #link: Link | undefined;
   #isOpen = false;
   #isReading = false;
@@ -43,6 +47,7 @@ export class Feed implements Ear {
   constructor(options: FeedOptions) {
     this.#options = options;
     this.#pipeline = options.pipeline;
+    this.#connection = options.connect;
     const { rows } = options;
     this.#source = Symbol.asyncIterator in rows ? rows[Symbol.asyncIterator]() : rows[Symbol.iterator]();
     options.signal?.addEventListener("abort", this.#abort, { once: true });
@@ -100,6 +105,13 @@ export class Feed implements Ear {
     this.#link = undefined;
     this.#isOpen = false;
     this.#pipeline.broke();
+    const { connectOtherwise } = this.#options;
+    if (error instanceof NoWebSocket && connectOtherwise !== undefined) {
+      this.#connection = connectOtherwise;
+      this.#pipeline.maxFrames = 1;
+      this.#pump();
+      return;
+    }
     if (this.#pipeline.nSettled > this.#nSettledBefore) this.#nBreaks = 0;
     this.#nSettledBefore = this.#pipeline.nSettled;
     const delay = delayMs(this.#options.policy, this.#nBreaks++, error, Math.random());
@@ -161,7 +173,7 @@ export class Feed implements Ear {
 
   #connect(): void {
     try {
-      this.#link = this.#options.connect(this);
+      this.#link = this.#connection(this);
     } catch (error) {
       this.#fail(error);
     }

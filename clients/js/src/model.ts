@@ -5,7 +5,7 @@ import { StepaheadError } from "./errors.js";
 import { Events, type EventsOptions } from "./events.js";
 import { Feed } from "./feed.js";
 import type { Http } from "./http.js";
-import type { Via } from "./link.js";
+import type { Ear, Link, Via } from "./link.js";
 import { Numbering } from "./numbering.js";
 import { Pipeline } from "./pipeline.js";
 import { RequestsLink } from "./requests.js";
@@ -25,7 +25,7 @@ export interface ObserveManyOptions {
   chunk?: number;
   /** Whether predictions say what each expert and the network alone said of a field, under `experts`. */
   experts?: boolean;
-  /** Over one WebSocket, or by requests one after the other; a WebSocket if the client has one. */
+  /** Over one WebSocket, or by requests one after the other; by default a WebSocket where one can be had. */
   via?: Via;
   /** Ends it, with the signal's reason; rows that were sent may be applied all the same. */
   signal?: AbortSignal;
@@ -133,6 +133,7 @@ export class Model {
       throw new TypeError("there is no WebSocket here: give one to the client, or observe via requests");
     }
     const { policy } = this.#http;
+    const requests = (ear: Ear): Link => new RequestsLink(this.#http, this.name, experts, ear);
     const maxFrames = via === "websocket" ? Infinity : 1;
     const name = Array.from({ length: 4 }, () => Math.random().toString(36).slice(2, 10)).join("");
     const feed = new Feed({
@@ -141,10 +142,11 @@ export class Model {
       policy,
       chunk,
       signal,
-      connect: (ear) =>
+      connect:
         via === "websocket" && socket !== undefined
-          ? new SocketLink(this.#http, this.name, name, experts, socket, ear)
-          : new RequestsLink(this.#http, this.name, experts, ear),
+          ? (ear) => new SocketLink(this.#http, this.name, name, experts, socket, ear)
+          : requests,
+      connectOtherwise: options.via === undefined ? requests : undefined,
     });
     try {
       for (let found = await feed.next(); found !== undefined; found = await feed.next()) {

@@ -53,7 +53,7 @@ export interface PipelineOptions {
   readonly errors: "raise" | "yield";
   /** Most rows of a frame. */
   readonly chunk: number;
-  /** Most frames without an answer. */
+  /** Most frames without an answer, to begin with. */
   readonly maxFrames: number;
   /** Numbers in [0, 1), for the jitter of delays. */
   readonly random: () => number;
@@ -65,6 +65,8 @@ type Sent = { kind: "sequences"; lanes: Lane[] } | { kind: "observations"; entri
 export class Pipeline {
   /** Rows with an outcome, taken or not: a connection that adds to it is of use. */
   nSettled = 0;
+  /** Most frames without an answer. */
+  maxFrames: number;
   readonly #options: PipelineOptions;
   readonly #lanes = new Map<string, Lane>();
   /** Rows without outcome, in order. */
@@ -83,6 +85,7 @@ export class Pipeline {
 
   constructor(options: PipelineOptions) {
     this.#options = options;
+    this.maxFrames = options.maxFrames;
   }
 
   /** Whether another row may be added: no more are held than the server takes in. */
@@ -121,7 +124,7 @@ export class Pipeline {
 
   /** The next frame to send now; `undefined` for none. What it holds is in flight from here on. */
   send(nowMs: number): Frame | undefined {
-    if (this.#sent.length >= this.#options.maxFrames || nowMs < this.#resumeAtMs) return undefined;
+    if (this.#sent.length >= this.maxFrames || nowMs < this.#resumeAtMs) return undefined;
     const { chosen, unknown } = this.#choose(nowMs);
     const [first] = unknown;
     if (first !== undefined) return this.#ask(first.alone ? [first] : unknown.filter((lane) => !lane.alone));

@@ -10,6 +10,9 @@ const PROTOCOL = "stepahead";
 /** Close codes whose reason names an error of the contract; those from 4000 on are 4000 plus an HTTP status. */
 const NAMED_CODES = [1009, 1012, 1013];
 
+/** No WebSocket can be had here, while requests are answered: what lies between passes no upgrades on. */
+export class NoWebSocket extends NoAnswer {}
+
 /** The error that a closed connection stands for. */
 export function closeError(code: number, reason: string): StepaheadError {
   const [, name, message] = /^([a-z_]+)(?::\s*(.*))?$/s.exec(reason) ?? [];
@@ -100,7 +103,7 @@ export class SocketLink implements Link {
     const body = JSON.stringify({ streams: [] });
     try {
       await this.#http.once({ method: "POST", path: path("models", this.#model, "sequences"), body });
-      this.#end(new NoAnswer("the WebSocket could not be opened, though requests are answered"));
+      this.#end(new NoWebSocket("the WebSocket could not be opened, though requests are answered"));
     } catch (error) {
       this.#end(error instanceof StepaheadError ? error : this.#http.noAnswer(error));
     }

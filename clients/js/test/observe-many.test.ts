@@ -1,6 +1,8 @@
 /** Many items against a real service, over connections that are cut. */
 
 import assert from "node:assert/strict";
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
 import { describe, it } from "node:test";
 import {
   Client,
@@ -187,4 +189,27 @@ describe("many items", () => {
       ],
     );
   });
+});
+
+it("goes on by requests where a proxy passes no upgrades on", async () => {
+  const proxy = createServer((given, answer) => {
+    const { upgrade: _, connection: __, ...headers } = given.headers;
+    const passed = request(URL_OF_SERVICE + given.url, { method: given.method, headers }, (response) => {
+      answer.writeHead(response.statusCode ?? 500, response.headers);
+      response.pipe(answer);
+    });
+    given.pipe(passed);
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const { port } = proxy.address() as AddressInfo;
+  const model = await someModel();
+  const client = connect({ retries: 0 }, `http://127.0.0.1:${port}`);
+  const replies = await collect(client.model(model.name).observeMany(someRows(40, 4)));
+  assert.deepEqual(
+    replies.map((reply) => reply.sequence),
+    someRows(40, 4).map((_, i) => Math.floor(i / 4) + 1),
+  );
+  await assert.rejects(collect(client.model(model.name).observeMany(someRows(1, 1), { via: "websocket" })), NoAnswer);
+  proxy.closeAllConnections();
+  await new Promise((resolve) => proxy.close(resolve));
 });
