@@ -89,19 +89,13 @@ class Conversation:
     async def run(self) -> None:
         """Go on until a side ends it; what was taken is answered as long as the other side is there."""
         async with self._feeds.carrying(self._model, self._feed, self):
-            try:
-                await self._run()
-            finally:
-                await self._all_learned()
+            await self._run()
 
     async def supersede(self) -> None:
         """Take no more, as another connection carries the feed now; returns once all that was taken is learned."""
         self._stop(Superseded())
         if self._reader is not None:
             await asyncio.wait([self._reader])
-        await self._all_learned()
-
-    async def _all_learned(self) -> None:
         taken = [unit.answers for unit in self._taken if isinstance(unit, _Unit)]
         if waiting := [answers for answers in taken if isinstance(answers, asyncio.Future)]:
             await asyncio.wait(waiting)

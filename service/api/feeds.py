@@ -7,6 +7,7 @@ names its feed ends the one that carried it before, and takes nothing until all 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,11 +25,19 @@ class Carrier(Protocol):
         """Take no more from now on; returns once all that was taken is learned."""
 
 
+class _Carried:
+    """A feed's carrier, and whether it may take anything yet."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.carrier = carrier
+        self.may_take = asyncio.Event()
+
+
 class Feeds:
     """The carrier of each feed that names itself, by model and name."""
 
     def __init__(self) -> None:
-        self._carriers: dict[tuple[str, str], Carrier] = {}
+        self._carried: dict[tuple[str, str], _Carried] = {}
 
     @asynccontextmanager
     async def carrying(self, model: str, feed: str | None, carrier: Carrier) -> AsyncIterator[None]:
@@ -37,14 +46,19 @@ class Feeds:
             yield
             return
         place = (model, feed)
-        before, self._carriers[place] = self._carriers.get(place), carrier
+        before, carried = self._carried.get(place), _Carried(carrier)
+        self._carried[place] = carried
         try:
             if before is not None:
-                await before.supersede()
+                await before.may_take.wait()  # it may itself wait for the one before it
+                await before.carrier.supersede()
+            carried.may_take.set()
             yield
         finally:
-            if self._carriers.get(place) is carrier:
-                del self._carriers[place]
+            await carrier.supersede()  # it has ended; what it took may not be learned yet
+            carried.may_take.set()
+            if self._carried.get(place) is carried:
+                del self._carried[place]
 
 
 def read_feed(query: Mapping[str, str]) -> str | None:

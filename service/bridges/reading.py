@@ -10,8 +10,9 @@ from model.items import parse_item
 from model.spec import ModelSpec
 from service.bridges.broker import Entry, Refusal
 from service.cells import is_missing, iso, parse_number, parse_text, parse_time_us
+from service.errors import brief
+from service.schemas import check_stream_name
 
-MAX_STREAM_LENGTH = 256
 DEFAULT_STREAM_FIELD = "stream"
 
 
@@ -93,9 +94,10 @@ class Reading:
                 raise ValueError(f"no field {place!r}, which names the stream")
             name = fields[place]
         text = parse_text(name)
-        if not text or text in {".", ".."} or "/" in text or not text.isprintable() or len(text) > MAX_STREAM_LENGTH:
-            raise ValueError(f"{name!r} cannot name a stream"[:MAX_STREAM_LENGTH])
-        return text
+        try:
+            return check_stream_name(text or "")
+        except ValueError as error:
+            raise ValueError(f"{brief(repr(name))} cannot name a stream: {error}") from error
 
     def _time_us(self, fields: Mapping[str, object]) -> int | None:
         cell = None if self.time_field is None else fields.get(self.time_field)

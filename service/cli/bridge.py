@@ -19,8 +19,8 @@ from service.bridges.broker import Broker, Misconfigured
 from service.bridges.loop import Bridge
 from service.bridges.reading import Reading
 from service.bridges.redis_streams import RedisStreams, StreamNames
-from service.cli.transfer import DEFAULT_URL
-from stepahead import Client, StepaheadError
+from service.cli.transfer import address_options, errors_in_one_line
+from stepahead import Client
 
 KEPT_REPLIES = 64
 CLIENT_TIMEOUT_S = 30.0
@@ -47,11 +47,12 @@ def _names(_context: click.Context, parameter: click.Parameter, pairs: tuple[str
 
 
 def bridge_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what every bridge asks; the command gets ``batch``, ``block_ms``, ``consumer`` and ``start``."""
+    """Add what every bridge asks; the command gets ``batch``, ``begin``, ``block_ms``, ``consumer`` and ``start``."""
 
     @click.option("--model", required=True, metavar="NAME", help="Model that observes the entries; it must be there.")
-    @click.option("--url", default=DEFAULT_URL, envvar="STEPAHEAD_URL", show_default=True, help="Where the server is.")
-    @click.option("--api-key", envvar="STEPAHEAD_API_KEY", help="Key that the server asks for.")
+    @address_options
+    @click.option("--begin", type=click.Choice(["0", "$"]), default="0", show_default=True,
+                  help="Where a new group begins: at the first entry there is, or with what comes.")  # fmt: skip
     @click.option("--consumer", metavar="NAME", help="This process in its group.  [default: host and process]")
     @click.option("--stream", metavar="NAME", help="Stepahead stream of all entries.  [default: each names its own]")
     @click.option("--stream-field", metavar="FIELD", help="Field of an entry that names its stepahead stream.  "
@@ -88,8 +89,6 @@ def bridge_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--output", required=True, metavar="KEY", help="Stream of predictions.")
 @click.option("--dead-letters", metavar="KEY", help="Stream of refused entries.  [default: OUTPUT:dead-letters]")
 @click.option("--group", default="stepahead", show_default=True, help="Consumer group; made where there is none.")
-@click.option("--begin", type=click.Choice(["0", "$"]), default="0", show_default=True,
-              help="Where a new group begins: at the first entry there is, or with what comes.")  # fmt: skip
 @click.option("--max-length", type=click.IntRange(1), metavar="N",
               help="About how many entries the output and the dead letters keep.  [default: all]")  # fmt: skip
 @click.option("--lease", "lease_s", type=click.FloatRange(1, 3600), default=10.0, show_default=True,
@@ -126,8 +125,6 @@ def redis_streams(
 @click.option("--group", default="stepahead", show_default=True, help="Consumer group.")
 @click.option("--changelog", metavar="TOPIC", help="Topic of each stream's last number, made where there is none.  "
               "[default: GROUP.INPUT.numbers]")  # fmt: skip
-@click.option("--begin", type=click.Choice(["0", "$"]), default="0", show_default=True,
-              help="Where a new group begins: at the first entry there is, or with what comes.")  # fmt: skip
 @click.option("--set", "properties", multiple=True, metavar="KEY=VALUE", callback=_names,
               help="A property of librdkafka, such as security.protocol=SSL; may be repeated.")  # fmt: skip
 @bridge_options
@@ -175,16 +172,15 @@ def run(broker: Broker, model: str, url: str, api_key: str | None, reading: dict
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     try:
-        with Client(url, api_key=api_key, timeout=CLIENT_TIMEOUT_S, retries=CLIENT_RETRIES) as client:
+        with (
+            errors_in_one_line(),
+            Client(url, api_key=api_key, timeout=CLIENT_TIMEOUT_S, retries=CLIENT_RETRIES) as client,
+        ):
             spec = ModelSpec.from_dict({"fields": client.model(model).info().spec["fields"]})
             _check_names(spec, reading["names"])
             work = Bridge(broker, client.model(model), Reading(spec, **reading), per_stream, stop)
             work.run()
-    except StepaheadError as error:
-        raise click.ClickException(f"{error.message} ({error.code})") from error
     except Misconfigured as error:
-        raise click.ClickException(str(error)) from error
-    except ValueError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{work.counts.predictions} predictions, {work.counts.refusals} refusals")
 

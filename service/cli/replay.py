@@ -24,8 +24,8 @@ from service.cli.scoreboard import Progress, Scoreboard
 from service.cli.scoreboard import number as text
 from service.cli.table import Row, Table, read_table
 from service.cli.tally import RealMeasures, Tally, Values
-from service.cli.transfer import DEFAULT_URL
-from stepahead import AsyncClient, Client, InvalidItem, Model, Reply, SequenceError, StepaheadError, UnknownModel
+from service.cli.transfer import address_options, errors_in_one_line
+from stepahead import AsyncClient, Client, InvalidItem, Model, Reply, SequenceError, UnknownModel
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as of a program that SIGINT ended."""
@@ -34,8 +34,7 @@ INTERRUPTED = 130
 @click.command()
 @table_options
 @click.option("--model", "model_name", required=True, metavar="NAME", help="Model to feed; created if it is not there.")
-@click.option("--url", default=DEFAULT_URL, envvar="STEPAHEAD_URL", show_default=True, help="Where the server is.")
-@click.option("--api-key", envvar="STEPAHEAD_API_KEY", help="Key that the server asks for.")
+@address_options
 @click.option("--append", is_flag=True, help="Rows follow those that the server has, as of a pipe that goes on; "
               "without it they are the same rows from the top.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the measures as JSON.")
@@ -57,18 +56,13 @@ def replay(
     """
     if append and columns["sequence_column"] is not None:
         raise click.UsageError("give either --append or --sequence-column")
-    try:
-        with Client(url, api_key=api_key) as client:
-            model, table = _open(client, model_name, columns)
-            run = Replay(table, {summary.stream: summary.sequence for summary in model.streams()}, append)
-            if table.n_rows is None:
-                run.feed_live(url, api_key, model_name)
-            else:
-                run.feed(model)
-    except StepaheadError as error:
-        raise click.ClickException(f"{error.message} ({error.code})") from error
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    with errors_in_one_line(), Client(url, api_key=api_key) as client:
+        model, table = _open(client, model_name, columns)
+        run = Replay(table, {summary.stream: summary.sequence for summary in model.streams()}, append)
+        if table.n_rows is None:
+            run.feed_live(url, api_key, model_name)
+        else:
+            run.feed(model)
     if as_json:
         click.echo(json.dumps({"model": model_name, **run.to_dict()}, indent=2))
     else:

@@ -47,6 +47,13 @@ def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
+def client(service_url: str) -> Iterator[Client]:
+    """A client of the service."""
+    with Client(service_url) as client:
+        yield client
+
+
+@pytest.fixture
 def name() -> str:
     """A model name of the test's own."""
     return f"m-{uuid.uuid4().hex}"

@@ -29,13 +29,6 @@ N_SHARED, N_ROUNDS = 20, 6
 
 
 @pytest.fixture
-def client(service_url: str) -> Iterator[Client]:
-    """A client of the service."""
-    with Client(service_url) as client:
-        yield client
-
-
-@pytest.fixture
 def model(client: Client, name: str) -> Iterator[Model]:
     """A small model."""
     yield client.create_model(name, FIELDS, hidden=HIDDEN)

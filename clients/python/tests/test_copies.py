@@ -28,13 +28,6 @@ HIDDEN = 8
 
 
 @pytest.fixture
-def client(service_url: str) -> Iterator[Client]:
-    """A client of the service."""
-    with Client(service_url) as client:
-        yield client
-
-
-@pytest.fixture
 def model(client: Client, name: str) -> Iterator[Model]:
     """A small model."""
     model = client.create_model(name, {"x": "real"}, hidden=HIDDEN)

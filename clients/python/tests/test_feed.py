@@ -41,13 +41,6 @@ PAGE = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 6\r\nConnection: close\r\n\
 
 
 @pytest.fixture
-def client(service_url: str) -> Iterator[Client]:
-    """A client of the service, which takes itself for the only writer of the model of the test."""
-    with Client(service_url) as client:
-        yield client
-
-
-@pytest.fixture
 def model(client: Client, name: str) -> Iterator[Model]:
     """A small model that nobody else feeds."""
     for _ in range(SOLE_AFTER):

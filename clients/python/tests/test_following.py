@@ -20,13 +20,6 @@ AT = datetime(2026, 1, 1, 10, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def client(service_url: str) -> Iterator[Client]:
-    """A client of the service."""
-    with Client(service_url) as client:
-        yield client
-
-
-@pytest.fixture
 def model(client: Client, name: str) -> Iterator[Model]:
     """A small model."""
     yield client.create_model(name, {"x": "real", "state": ["idle", "busy"]}, hidden=HIDDEN)

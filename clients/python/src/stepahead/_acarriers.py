@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import cast
 
-from stepahead._carriers import CLOSE_S, answered, broken, request_of, unopened, unreached
+from stepahead._carriers import CLOSE_S, answered, request_of, unopened, unreached
 from stepahead._core import Answer, Request
 from stepahead._frame import Frame
+from stepahead._http import lost
 from stepahead._link import Link, NoSuchWay, Target
 from stepahead.errors import NoAnswer, StepaheadError
 
@@ -147,7 +148,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         if self.end is None:
-            self.end = broken(self._target, exc or ConnectionError("the connection is closed"))
+            self.end = lost(self._target.url, exc or ConnectionError("the connection is closed"))
         self._tell()
         if not self._closed.done():
             self._closed.set_result(None)

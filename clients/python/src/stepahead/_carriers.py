@@ -12,8 +12,9 @@ from contextlib import suppress
 from stepahead import _wire as wire
 from stepahead._core import Answer, Request, failure
 from stepahead._frame import Frame
+from stepahead._http import lost
 from stepahead._link import Link, Target
-from stepahead.errors import NoAnswer, StepaheadError, lost
+from stepahead.errors import NoAnswer, StepaheadError
 
 READ_BYTES = 2**18
 CLOSE_S = 1.0
@@ -128,7 +129,7 @@ class SocketCarrier:
                 return
             except OSError as error:
                 if not link.answers():
-                    raise broken(self._target, error) from error
+                    raise lost(self._target.url, error) from error
                 return
             self.heard_s = time.monotonic()
             link.receive(data)
@@ -143,7 +144,7 @@ class SocketCarrier:
             except OSError as error:
                 if self._link is not None and self._link.answers():
                     return
-                raise broken(self._target, error) from error
+                raise lost(self._target.url, error) from error
             del self._out[:n_sent]
 
 
@@ -208,7 +209,7 @@ def answered(answer: Answer | NoAnswer) -> bytes | StepaheadError:
 
 def unreached(target: Target, error: Exception) -> NoAnswer:
     """The error of a connection that did not come to be: nothing was sent."""
-    failed = broken(target, error)
+    failed = lost(target.url, error)
     failed.outcome_unknown = False
     return failed
 
@@ -217,8 +218,3 @@ def unopened(error: StepaheadError) -> StepaheadError:
     """The error of a handshake that failed: no item was sent."""
     error.outcome_unknown = False
     return error
-
-
-def broken(target: Target, error: Exception) -> NoAnswer:
-    """The error of a connection that broke."""
-    return lost(f"no answer from {target.url}: {str(error) or type(error).__name__}", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from weakref import WeakValueDictionary
 import httpx
 
 from stepahead._program import Answer, Request
-from stepahead.errors import NoAnswer, lost
+from stepahead.errors import NoAnswer
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_S = 30.0
@@ -117,9 +118,21 @@ def archive(source: bytes | str | PathLike[str]) -> bytes | Path:
     return path
 
 
+def lost(url: httpx.URL, cause: BaseException) -> NoAnswer:
+    """The error of a connection that failed; not sent again where whoever answers is not trusted."""
+    error = NoAnswer(f"no answer from {shown(url)}: {str(cause) or type(cause).__name__}")
+    error.__cause__ = cause
+    at: BaseException | None = cause
+    while at is not None:
+        if isinstance(at, ssl.SSLCertVerificationError):
+            error.retried = False
+        at = at.__cause__ or at.__context__
+    return error
+
+
 def no_answer(error: httpx.TransportError | httpx.DecodingError, base_url: httpx.URL) -> NoAnswer:
     """A lost request or answer as the core has it."""
-    failure = lost(f"no answer from {shown(base_url)}: {str(error) or type(error).__name__}", error)
+    failure = lost(base_url, error)
     failure.outcome_unknown = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
     return failure
 

@@ -33,7 +33,6 @@ A code that this version does not know becomes the class of its status, else :cl
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -81,18 +80,6 @@ class NoAnswer(StepaheadError):
 
     code, retried = "no_answer", True
     outcome_unknown = True
-
-
-def lost(message: str, cause: BaseException) -> NoAnswer:
-    """The error of a connection that failed; not sent again where whoever answers is not trusted."""
-    error = NoAnswer(message)
-    error.__cause__ = cause
-    at: BaseException | None = cause
-    while at is not None:
-        if isinstance(at, ssl.SSLCertVerificationError):
-            error.retried = False
-        at = at.__cause__ or at.__context__
-    return error
 
 
 class BadAnswer(StepaheadError):
