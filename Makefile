@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-js fuzz accuracy experiment chaos cuts check format clean
+.PHONY: help setup run test test-js fuzz bench accuracy experiment chaos cuts check format clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
@@ -30,6 +30,9 @@ test-js: setup  ## the JavaScript client against a service of its own (needs nod
 
 fuzz: setup  ## the long form of tests/fuzz: thousands of generated requests, items, records and byte streams (FUZZ: examples per call)
 	@FUZZ=$(or $(FUZZ),100) $(BIN)/python -m pytest -s tests/fuzz
+
+bench: $(VENV)/deep-river  ## how fast it is: pairs measured in turns, as JSON, tables and plots (half an hour; --quick, --only, --million in BENCH)
+	@$(BIN)/python -m benchmarks.bench $(BENCH)
 
 accuracy: setup  ## the learner's error on real series, as a table (STEPAHEAD_DATASETS names the folder of those that are not shipped)
 	@$(BIN)/python -m benchmarks.quality
@@ -65,3 +68,9 @@ $(VENV)/.ready: pyproject.toml clients/python/pyproject.toml
 	  || $(PIP) "$(TORCH)"
 	$(PIP) --editable clients/python --editable ".[dev]"
 	@touch $@
+
+# deep-river asks for older releases of torch and river: it gets a folder of its own, with its river, and runs on this torch.
+$(VENV)/deep-river: $(VENV)/.ready
+	@rm -rf $@
+	@$(PIP) --no-deps --target $@ "deep-river==0.3.4" "river==0.25.0" && touch $@ \
+	  || echo "bench: deep-river is not to be had here; its rows will be skipped"

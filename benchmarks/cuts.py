@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import click
 
 from benchmarks.chaos.proxy import Proxy
-from benchmarks.running import running
+from service.bench.running import running
 from stepahead import AsyncClient, Client, Model, Reply
 
 Way = tuple[Literal["websocket", "ndjson"], Literal["Client", "AsyncClient"]]
@@ -210,11 +210,11 @@ async def _feed_async(url: str, name: str, via: Any, rows: Rows, cutter: Cutter)
 def main(items: int, streams: int, cuts: int, seed: int, is_json: bool) -> None:
     """Feed rows over each way while its connections are cut. The status is 1 if anything was not exact."""
     rows = rows_of(items, streams, random.Random(seed))
-    with running() as url, Client(url) as client:
+    with running() as server, Client(server.url) as client:
         reference = refer(client, "reference", rows)
         outcomes = []
         for way in WAYS:
-            outcomes.append(cut(url, way, rows, reference, cuts, f"{seed}/{way}"))
+            outcomes.append(cut(server.url, way, rows, reference, cuts, f"{seed}/{way}"))
             if not is_json:
                 click.echo(line(outcomes[-1]))
     if is_json:

@@ -17,18 +17,37 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.learner import SPECS, make_items, warm
+from model.belief import Beliefs
+from model.items import Item
 from model.learner import Learner
 from model.redo import Redo
-from model.spec import ModelSpec
+from model.spec import FieldSpec, ModelSpec
 from service.compute import ComputeThread
 from service.metrics import Metrics
 from service.recovery import Recovery
 from service.store import Partition, Store
 from service.store.embedded import EmbeddedServer
 
+SPECS = {"1 real": (FieldSpec("x"),), "257 values": (FieldSpec("c", "category", capacity=256),)}
 N_KINDS = 16  # different records that a log is made of
 TIMEOUT_S = 60.0
+
+
+def make_items(spec: ModelSpec, n: int, source: np.random.Generator) -> list[Item]:
+    """Noise, or letters, for ``n`` streams."""
+    reals = source.normal(size=(n, len(spec.reals)))
+    letters = source.integers(0, 256, (n, len(spec.categories)))
+    return [Item(tuple(reals[i].tolist()), tuple(str(c) for c in letters[i])) for i in range(n)]
+
+
+def warm(learner: Learner, n: int, source: np.random.Generator) -> Beliefs:
+    """Beliefs of ``n`` streams whose windows are full."""
+    beliefs = learner.fresh_beliefs(n)
+    for _ in range(8):
+        step = learner.step(beliefs, make_items(learner.spec, n, source))
+        learner.adopt(step)
+        beliefs = step.beliefs
+    return beliefs
 
 
 def make_records(spec: ModelSpec, n_streams: int) -> list[Redo]:
@@ -54,7 +73,7 @@ async def write_log(partition: Partition, records: list[Redo], n_records: int, m
         record = replace(records[version % len(records)], version=version).encode()
         if n_bytes + len(record) > max_bytes:
             return version - 1, n_bytes
-        await partition.commit([], version=version, redo=record, ttl_s=None)
+        await partition.commit([], version=version, redo=[record], ttl_s=None)
         n_bytes += len(record)
     return n_records, n_bytes
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from benchmarks.running import running
+from service.bench.running import running
 from stepahead import Client, Model
 
 SPEC: dict[str, Any] = {"hidden": 32}
@@ -75,7 +75,7 @@ def table(rates: Iterable[tuple[int, str, float, float]]) -> Iterable[str]:
 def main(items: int, streams: tuple[int, ...], is_json: bool) -> None:
     """Feed the same rows over each way to one service, and tell how fast it went."""
     rates = []
-    with running() as url, Client(url) as client:
+    with running() as server, Client(server.url) as client:
         for n_streams in streams:
             rows = rows_of(items, n_streams)
             found = {

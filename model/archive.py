@@ -47,10 +47,9 @@ def pack_model(learner: Learner, model: str, streams: Mapping[str, bytes], libra
         DamagedRecord: If a belief is damaged.
     """
     weights, layout = learner.weights, learner.network.layout
-    flat = (weights.parameters.flat, weights.first, weights.second)
     arrays: dict[str, NDArray[Any]] = {"vocabulary": as_json(learner.vocabulary.values)}
-    for prefix, vector in zip(WEIGHTS, flat, strict=True):
-        arrays.update({f"{prefix}.{name}": part for name, part in layout.arrays(vector.cpu().numpy()).items()})
+    for prefix, vector in zip(WEIGHTS, weights.arrays, strict=True):
+        arrays.update({f"{prefix}.{name}": part for name, part in layout.arrays(vector).items()})
     texts = {"weights_version": str(learner.version), "n_updates": str(weights.n_updates)}
     if learner.counts is not None:
         numbers, counted = learner.counts.encode()

@@ -16,8 +16,8 @@ from model import codec, features, snapshot, soundness
 from model.archive import FORMAT_VERSION, WEIGHTS
 from model.belief import Beliefs, belief_dtype
 from model.items import Vocabulary
-from model.network import Network
 from model.ngrams.counts import ENCODED, Counts
+from model.parameters import ParameterLayout
 from model.soundness import named_parts
 from model.spec import MAX_VALUE_LENGTH, ModelSpec
 from model.tensors import InvalidArchive, TensorFile
@@ -74,7 +74,7 @@ def read_model(file: TensorFile, spec: ModelSpec) -> ModelContent:
     Raises:
         InvalidArchive: If the file does not hold a model of this spec.
     """
-    layout = Network(spec, features.n_dense(spec)).layout
+    layout = ParameterLayout.of(spec, features.n_dense(spec))
     arrays: list[NDArray[Any]] = []
     for prefix in WEIGHTS:
         parts = [file.take(f"{prefix}.{part.name}", _FLOAT32, part.shape) for part in layout.parts.values()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,19 +113,28 @@ def _fresh(dtype: np.dtype[np.void]) -> bytes:
 
 
 class Beliefs:
-    """A batch of beliefs under one layout; indexing with a mask or indices gives a batch of copies."""
+    """A batch of beliefs under one layout; indexing with a mask or indices gives a batch of copies.
 
-    def __init__(self, records: np.ndarray) -> None:
+    Args:
+        records: (B,), contiguous.
+        rows: The same memory as bytes, (B, size), if the caller has it.
+    """
+
+    __slots__ = ("records", "rows")
+
+    def __init__(self, records: np.ndarray, rows: NDArray[np.uint8] | None = None) -> None:
         self.records = records
+        self.rows = records.view(np.uint8).reshape(len(records), -1) if rows is None else rows
+        """The bytes of each belief. Copied by rows, NumPy is fast; by records, it copies each of their many parts."""
 
     @classmethod
-    def fresh(cls, spec: ModelSpec, n: int) -> Beliefs:
+    def fresh(cls, spec: ModelSpec, n: int) -> Self:
         """Beliefs of ``n`` streams that have seen nothing."""
         dtype = belief_dtype(spec)
-        return cls(np.frombuffer(bytearray(_fresh(dtype) * n), dtype))
+        return cls._of(np.frombuffer(bytearray(_fresh(dtype) * n), np.uint8), dtype)
 
     @classmethod
-    def decode(cls, spec: ModelSpec, encoded: Sequence[bytes | None]) -> Beliefs:
+    def decode(cls, spec: ModelSpec, encoded: Sequence[bytes | None]) -> Self:
         """Stack encoded beliefs; ``None`` stands for a new stream.
 
         Raises:
@@ -133,16 +143,15 @@ class Beliefs:
         dtype = belief_dtype(spec)
         new = _fresh(dtype)
         kept = (new if data is None else codec.unpack(codec.Kind.BELIEF, data, dtype.itemsize) for data in encoded)
-        return cls(np.frombuffer(bytearray().join(kept), dtype))
+        return cls._of(np.frombuffer(bytearray().join(kept), np.uint8), dtype)
 
     def encode(self) -> list[bytes]:
         """Each belief as bytes of its own."""
-        size, joined = self.records.dtype.itemsize, self.records.tobytes()
-        return [codec.pack(codec.Kind.BELIEF, joined[i : i + size]) for i in range(0, len(joined), size)]
+        return [codec.pack(codec.Kind.BELIEF, row.data) for row in self.rows]
 
-    def copy(self) -> Beliefs:
-        """Beliefs that share no memory with these; byte by byte, which NumPy does not do for records of many parts."""
-        return Beliefs(np.frombuffer(bytearray(self.records.tobytes()), self.records.dtype))
+    def copy(self) -> Self:
+        """Beliefs that share no memory with these."""
+        return self._of(self.rows.copy(), self.records.dtype)
 
     @property
     def sequence(self) -> NDArray[np.int64]:
@@ -152,5 +161,11 @@ class Beliefs:
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice | list[int]) -> Beliefs:
-        return Beliefs(self.records[index].copy())
+    def __getitem__(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice | list[int]) -> Self:
+        rows = self.rows[index]
+        return self._of(rows.copy() if isinstance(index, slice) else rows, self.records.dtype)
+
+    @classmethod
+    def _of(cls, rows: NDArray[np.uint8], dtype: np.dtype[np.void]) -> Self:
+        """Beliefs of these bytes, which they share; (B, size) or all in one row."""
+        return cls(np.frombuffer(rows, dtype), rows.reshape(-1, dtype.itemsize))

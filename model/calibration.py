@@ -9,14 +9,13 @@ Source: the quantile tracker of Angelopoulos, Candes, Tibshirani, "Conformal PID
 
 from __future__ import annotations
 
-from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from model.kernels import kernel, part
+from model.kernels import SINGLES_OF_FIELDS, kernel, part
 
 Floats = NDArray[np.float64]
 
@@ -58,27 +57,34 @@ def track(quantiles: np.ndarray, standardised: float, n_errors: float) -> None:
         quantiles[to] = moved
 
 
-def read(quantiles: NDArray[np.float32], levels: Floats) -> Floats:
-    """Quantiles (B, R, N) at any levels (N,): linear between the grid's in normal scores, and on beyond its ends."""
-    right, share = _places(tuple(levels.tolist()))
-    found = np.empty((*quantiles.shape[:2], len(right)))
+def read(quantiles: NDArray[np.float32], levels: Floats) -> NDArray[np.float32]:
+    """Quantiles (B, R, N) at any levels (N,): linear between the grid's in normal scores, and on beyond its ends.
+
+    As precise as the grid's own; what is sent follows from them as they are here.
+    """
+    right, share = places(levels)
+    found = np.empty((*quantiles.shape[:2], len(right)), np.float32)
     _read(quantiles, right, share, found)
     return found
 
 
-@lru_cache(maxsize=1024)
-def _places(levels: tuple[float, ...]) -> tuple[NDArray[np.int64], Floats]:
+def places(levels: Floats) -> tuple[NDArray[np.int64], Floats]:
     """Of each level the grid's level to its right, (N,), and its place between that and the one before, (N,)."""
     at = np.array([NormalDist().inv_cdf(level) for level in levels])
     right = np.clip(np.searchsorted(_NORMAL, at), 1, len(_NORMAL) - 1)
     return right.astype(np.int64), (at - _NORMAL[right - 1]) / (_NORMAL[right] - _NORMAL[right - 1])
 
 
-@kernel(types.float32[:, :, :], types.int64[:], types.float64[:], types.float64[:, :, :])
+@part
+def read_at(quantiles: np.ndarray, right: int, share: float) -> np.float32:
+    """A field's quantile (Q,) at one of :func:`places`, as precise as the grid's own."""
+    low, high = np.float64(quantiles[right - 1]), np.float64(quantiles[right])
+    return np.float32(low + share * (high - low))
+
+
+@kernel(SINGLES_OF_FIELDS, types.int64[:], types.float64[:], types.float32[:, :, :])
 def _read(quantiles: np.ndarray, right: np.ndarray, share: np.ndarray, found: np.ndarray) -> None:
     for b in range(quantiles.shape[0]):
         for f in range(quantiles.shape[1]):
-            row = quantiles[b, f]
             for i in range(right.size):
-                low, high = np.float64(row[right[i] - 1]), np.float64(row[right[i]])
-                found[b, f, i] = low + share[i] * (high - low)
+                found[b, f, i] = read_at(quantiles[b, f], right[i], share[i])

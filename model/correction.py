@@ -23,15 +23,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numba import types
 from numpy.typing import NDArray
-from torch import Tensor
 
-from model.compiled.network import CompiledNetwork, serves
-from model.kernels import PER_STREAM, SINGLES, SLOTS, VALUES, clip, kernel, part
-from model.network import HUBER, Example, Gradient, Network
-from model.parameters import Parameters
+from model.compiled.kernels import exponential
+from model.kernels import PER_STREAM, SINGLES, clip, kernel, part
+from model.network import HUBER, TINY, Correction, Example, Flat, Gradient, Network
 
 Floats = NDArray[np.float64]
 
@@ -49,40 +46,39 @@ _FORGET = 0.01  # of the running mean square of the derivative, per item
 _LEAST_MOMENT = 1e-16
 _PRIOR = 3.0  # weight of no trust, in units of summed curvature
 _KEEP = 0.995  # of the sums, per item: they forget over two hundred items
-_DAMPING = 0.01  # keeps the step finite where the outputs hardly depend on the memory
-_TINY = 1e-12
 
 _UNITS = types.float32[:, :, :]  # (B, L, H), may lie within larger records
 
 
-def learn_rates(records: np.ndarray, before: Tensor, memory_part: int, seen: NDArray[np.bool_]) -> None:
+def correct(network: Network, flat: Flat, records: np.ndarray, example: Example, gradient: Gradient) -> None:
+    """Correct the carried states at the rates that the streams have; ``records`` is changed.
+
+    Args:
+        network: Of the model.
+        flat: Its parameters.
+        records: Beliefs before the item, (B,).
+        example: The item as it followed from the carried states, see :func:`model.examples.newest_example`.
+        gradient: Of this example.
+    """
+    records["uncorrected"] = gradient.last
+    into = Correction(records["steps"], records["corrected"], records["slopes"])
+    network.correct(flat, example, gradient, records["rates"], MAX_CORRECTION, into)
+
+
+def learn(network: Network, records: np.ndarray, example: Example, before: NDArray[np.float32]) -> None:
     """Take in what the last correction did to the loss of this item; ``records`` is changed.
 
     Args:
-        records: Beliefs, (B,).
-        before: Gradient of each stream's loss with respect to the state that was corrected, (B, L, S, H).
-        memory_part: Which part of the state the memory is.
-        seen: Whether the stream had a prediction to score, (B,).
-    """
-    _learn_rates(
-        *(records["rates"], records["moments"], records["steps"], records["slopes"]),
-        *(before.cpu().numpy(), memory_part, seen),
-    )
-
-
-def learn_trust(network: Network, records: np.ndarray, targets: Floats, slots: NDArray[np.int64]) -> None:
-    """Take in which share of the corrections' effect would have been the best for this item; ``records`` is changed.
-
-    Args:
-        network: Knows where each field's outputs lie.
+        network: Knows where each field's outputs lie, and which part of the state the memory is.
         records: Beliefs that still hold both paths' outputs for the item, (B,).
-        targets: Scaled values, (B, R); NaN where missing.
-        slots: Of the category values, (B, C); -1 where missing.
+        example: The item as it followed from the carried states.
+        before: Gradient of each stream's loss with respect to the state that was corrected, (B, L, S, H).
     """
-    _learn_trust(
+    _learn(
+        *(records["rates"], records["moments"], records["steps"], records["slopes"]),
+        *(before, network.cell.n_parts - 1, example.n_inputs),
         *(records["gain"], records["curvature"], records["noise"], records["outputs"], records["corrected_outputs"]),
-        *(records["n_known"], targets, slots, np.array(network.slices, np.int64).reshape(-1, 2)),
-        np.array(network.is_open, np.bool_),
+        *(example.n_known, example.targets, example.target_slots, network.bounds, network.is_open),
     )
 
 
@@ -110,42 +106,6 @@ def reset(records: np.ndarray) -> None:
         records[name] = 0.0
 
 
-def full_step(network: Network, parameters: Parameters, gradient: Gradient, example: Example) -> Tensor:
-    """Change of the memory, (B, L, H), that rates of one would make."""
-    if isinstance(network, CompiledNetwork) and serves(gradient.memory):
-        return network.full_step(parameters, gradient, example, _DAMPING, _TINY)
-    top, tape = gradient.memory[:, -1], gradient.tapes[-1]  # (B, H)
-    along = (top * network.cell.hidden_slope(tape, tape.after)) @ parameters.readout  # (B, O)
-    n = network.n_reals
-    curvature = torch.where(example.targets.isnan(), 0, along[:, :n].square()).sum(1)
-    for j, (start, stop) in enumerate(network.slices):
-        likely = network.log_probabilities(gradient.outputs, example.n_known, j).exp()
-        moved = along[:, start:stop]
-        spread = (likely * moved.square()).sum(1) - (likely * moved).sum(1).square()
-        curvature = curvature + torch.where(example.target_slots[:, j] >= 0, spread, 0)
-    square = top.square().sum(1)
-    scale = square / (curvature + _DAMPING * square + _TINY)
-    return (-scale[:, None, None] * gradient.memory).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def bounded(step: NDArray[np.float32], rates: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The correction at these rates, both (B, L, H): units change by ``MAX_CORRECTION`` at most."""
-    return np.asarray(np.clip(rates * step, -MAX_CORRECTION, MAX_CORRECTION))
-
-
-def apply(network: Network, gradient: Gradient, correction: Tensor, begun: Tensor) -> Tensor:
-    """The corrected state, (B, L, S, H); streams that have not ``begun`` (B,) keep theirs."""
-    if isinstance(network, CompiledNetwork) and serves(correction):
-        return network.correct(gradient, correction, begun)
-    made = [network.cell.correct(tape, correction[:, i]) for i, tape in enumerate(gradient.tapes)]
-    return torch.where(begun[:, None, None, None], torch.stack(made, 1), gradient.last)
-
-
-def slopes(network: Network, gradient: Gradient, corrected: Tensor) -> Tensor:
-    """Derivative of the corrected hidden state with respect to the corrected memory, unit by unit, (B, L, H)."""
-    return torch.stack([network.cell.hidden_slope(t, corrected[:, i]) for i, t in enumerate(gradient.tapes)], 1)
-
-
 @part
 def _trust(gain: float, curvature: float, noise: float) -> float:
     return min(max((gain - math.sqrt(noise)) / (curvature + _PRIOR), 0.0), 1.0)
@@ -157,33 +117,31 @@ def _trusts(gains: np.ndarray, curvatures: np.ndarray, noises: np.ndarray, share
         shares[b] = _trust(gains[b], curvatures[b], noises[b])
 
 
-@kernel(_UNITS, _UNITS, _UNITS, _UNITS, types.float32[:, :, :, :], types.int64, types.boolean[:])
+@part
 def _learn_rates(
-    rates: np.ndarray,
-    moments: np.ndarray,
-    steps: np.ndarray,
-    slopes: np.ndarray,
-    before: np.ndarray,
-    memory_part: int,
-    seen: np.ndarray,
+    rates: np.ndarray, moments: np.ndarray, steps: np.ndarray, slopes: np.ndarray, before: np.ndarray, memory_part: int
 ) -> None:
-    n, layers, width = rates.shape
-    for b in range(n):
-        if not seen[b]:
-            continue
-        for layer in range(layers):
-            for u in range(width):
-                slope = np.float64(before[b, layer, memory_part, u])
-                if memory_part:
-                    slope += np.float64(before[b, layer, 0, u]) * slopes[b, layer, u]
-                gain = -slope * steps[b, layer, u]
-                if not math.isfinite(gain):
-                    continue
-                gain = clip(gain, 1e15)  # its square is a single-precision number
-                moment = moments[b, layer, u] + _FORGET * (gain * gain - moments[b, layer, u])
-                moments[b, layer, u] = moment
-                move = _LEARNING_RATE * clip(gain / math.sqrt(moment + _LEAST_MOMENT), _MAX_SURPRISE)
-                rates[b, layer, u] = min(max(rates[b, layer, u] * math.exp(move), MIN_RATE), MAX_RATE)
+    """Of one layer of one stream; all (H,), ``before`` (S, H)."""
+    single = np.float32
+    forget, least, most = single(_FORGET), single(_LEAST_MOMENT), single(_MAX_SURPRISE)
+    width = rates.size
+    gains, kept = np.empty(width, np.float32), np.empty(width, np.float32)
+    for u in range(width):
+        slope = before[memory_part, u]
+        if memory_part:
+            slope += before[0, u] * slopes[u]
+        gains[u], kept[u] = -slope * steps[u], moments[u]
+    for u in range(width):
+        is_finite = gains[u] - gains[u] == single(0)
+        gain = min(max(gains[u], single(-1e15)), single(1e15))  # its square is a single-precision number
+        gain = gain if is_finite else single(0)
+        moment = kept[u] + forget * (gain * gain - kept[u])
+        move = single(_LEARNING_RATE) * min(max(gain / math.sqrt(moment + least), -most), most)
+        gains[u] = exponential(move)
+        kept[u] = moment if is_finite else kept[u]
+    for u in range(width):
+        moments[u] = kept[u]
+        rates[u] = min(max(rates[u] * gains[u], single(MIN_RATE)), single(MAX_RATE))
 
 
 @part
@@ -208,10 +166,18 @@ def _spread(
 
 
 @kernel(
-    *(PER_STREAM, PER_STREAM, PER_STREAM, SINGLES, SINGLES, types.int32[:, :], VALUES, SLOTS, SLOTS),
-    types.boolean[:],
+    *(_UNITS, _UNITS, _UNITS, _UNITS, types.float32[:, :, :, :], types.int64, types.int32[:]),
+    *(PER_STREAM, PER_STREAM, PER_STREAM, SINGLES, SINGLES, types.int32[:, :], SINGLES, types.int32[:, :]),
+    *(types.int64[:], types.boolean[:]),
 )
-def _learn_trust(
+def _learn(
+    rates: np.ndarray,
+    moments: np.ndarray,
+    steps: np.ndarray,
+    slopes: np.ndarray,
+    before: np.ndarray,
+    memory_part: int,
+    n_inputs: np.ndarray,
     gains: np.ndarray,
     curvatures: np.ndarray,
     noises: np.ndarray,
@@ -224,6 +190,10 @@ def _learn_trust(
     is_open: np.ndarray,
 ) -> None:
     for b in range(gains.size):
+        if n_inputs[b] > 0:
+            for layer in range(rates.shape[1]):
+                own = rates[b, layer], moments[b, layer], steps[b, layer], slopes[b, layer], before[b, layer]
+                _learn_rates(*own, memory_part)
         plain, corrected = plains[b], correcteds[b]
         share = _trust(gains[b], curvatures[b], noises[b])
         gain = curvature = 0.0
@@ -234,13 +204,13 @@ def _learn_trust(
                 curvature += moved * moved
         for c in range(slots.shape[1]):
             if slots[b, c] >= 0:
-                start, stop = bounds[c, 0], bounds[c, 1]
+                start, stop = bounds[c], bounds[c + 1]
                 slope, spread = _spread(
                     plain, corrected, share, start, stop, n_known[b, c], is_open[c], start + slots[b, c]
                 )
                 gain += slope
                 curvature += spread
-        if curvature > _TINY and gain * gain + curvature < math.inf:
+        if curvature > TINY and gain * gain + curvature < math.inf:
             gains[b] = _KEEP * gains[b] + gain + share * curvature
             curvatures[b] = _KEEP * curvatures[b] + curvature
             noises[b] = _KEEP * noises[b] + gain * gain

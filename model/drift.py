@@ -19,10 +19,9 @@ import math
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from model.kernels import VALUES, fields_of, kernel, part, streams_of
+from model.kernels import part
 
 Floats = NDArray[np.float64]
 
@@ -88,27 +87,13 @@ none; at which the last one began, 0 before any."""
 Field: TypeAlias = Any
 """One record of :data:`FIELD` as kernels see it."""
 
+Stream: TypeAlias = Any
+"""One record of :data:`STREAM` as kernels see it."""
+
 
 def drift_dtype(n_fields: int) -> np.dtype[np.void]:
     """Layout of one stream's record: its :data:`STREAM` and a :data:`FIELD` for each real, then each category field."""
     return np.dtype([("stream", STREAM), ("fields", FIELD, (n_fields,))])
-
-
-def observe(records: np.ndarray, error: Floats, unit: Floats, category_nll: Floats) -> None:
-    """Take in one item's losses per stream; ``records`` is changed.
-
-    To be called with ``sequence`` still that of the item before.
-
-    Args:
-        records: Beliefs, (B,).
-        error: Observed minus predicted, (B, R); NaN where not scored.
-        unit: Scale of the increments, (B, R).
-        category_nll: Nats, (B, C); NaN where not scored.
-    """
-    losses = np.concatenate((np.abs(error), category_nll), 1)
-    floors = np.concatenate((REAL_FLOOR * unit, np.full(category_nll.shape, CATEGORY_FLOOR)), 1)
-    drift = records["drift"]
-    _follow(drift["stream"], drift["fields"], losses, floors, records["sequence"] + 1)
 
 
 def level(drift: np.ndarray | np.void) -> Floats:
@@ -163,39 +148,35 @@ def _add(field: Field, standardised: float) -> None:
         field.drifting = 1
 
 
-_SEQUENCES = types.int64[:]
-
-
-@kernel(streams_of(STREAM), fields_of(FIELD), VALUES, VALUES, _SEQUENCES)
-def _follow(
-    streams: np.ndarray, fields: np.ndarray, losses: np.ndarray, floors: np.ndarray, sequence: np.ndarray
-) -> None:
-    """Follow each field's losses, (B, F), NaN where there is none; streams and fields change.
+@part
+def follow(field: Field, loss: float, floor: float) -> None:
+    """Follow a field's losses.
 
     Args:
-        streams: (B,).
-        fields: (B, F).
-        losses: (B, F), at least 0.
-        floors: What a mean loss counts as at least, (B, F).
-        sequence: Of the items, (B,).
+        field: Record; changed.
+        loss: At least 0; NaN where nothing was scored.
+        floor: What a mean loss counts as at least.
     """
-    for b in range(losses.shape[0]):
-        any_drifts = False
-        for f in range(losses.shape[1]):
-            field, loss = fields[b, f], losses[b, f]
-            if not math.isnan(loss):
-                field.n += 1
-                if field.n == 1:
-                    field.mean, field.swing = loss, 1.0
-                standardised = _standardised(field, loss, floors[b, f])
-                if field.n > WARM_UP:
-                    _add(field, standardised)
-                if field.n > _SWING:
-                    _follow_swings(field, standardised)
-            any_drifts = any_drifts or field.drifting > 0
-        stream = streams[b]
-        if any_drifts and stream.since == 0:
-            stream.since = stream.last = sequence[b]
-            stream.n_drifts += 1
-        elif not any_drifts:
-            stream.since = 0
+    if math.isnan(loss):
+        return
+    field.n += 1
+    if field.n == 1:
+        field.mean, field.swing = loss, 1.0
+    standardised = _standardised(field, loss, floor)
+    if field.n > WARM_UP:
+        _add(field, standardised)
+    if field.n > _SWING:
+        _follow_swings(field, standardised)
+
+
+@part
+def note(stream: Stream, fields: np.ndarray, sequence: int) -> None:
+    """Note where drift begins and ends, once all fields (F,) have followed the item of this sequence."""
+    any_drifts = False
+    for field in fields:
+        any_drifts = any_drifts or field.drifting > 0
+    if any_drifts and stream.since == 0:
+        stream.since = stream.last = sequence
+        stream.n_drifts += 1
+    elif not any_drifts:
+        stream.since = 0

@@ -2,50 +2,54 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
-import torch
 from numba import types
-from torch import Tensor
 
 from model import codec
 from model.belief import belief_dtype
 from model.kernels import ITEMS, SINGLES, SLOTS, VALUES, kernel
-from model.network import Example, Inputs
+from model.network import Example
 from model.spec import ModelSpec
 
 
 def example_dtype(spec: ModelSpec) -> np.dtype[np.void]:
     """Layout of one example: the belief's window, and the item that followed it. See :class:`model.network.Example`."""
-    n_r, n_c = len(spec.reals), len(spec.categories)
+    return _example_dtype(belief_dtype(spec))
+
+
+@lru_cache(maxsize=1024)
+def _example_dtype(belief: np.dtype[np.void]) -> np.dtype[np.void]:
+    n_reals, n_categories = belief["scale"].shape[0], belief["n_known"].shape[0]
     return np.dtype(
         [
-            ("window", belief_dtype(spec)["window"]),
+            ("window", belief["window"]),
             ("n_inputs", np.int32),
             ("from_initial", np.int32),
-            ("targets", np.float32, (n_r,)),
-            ("target_slots", np.int32, (n_c,)),
-            ("n_known", np.int32, (n_c,)),
+            ("targets", np.float32, (n_reals,)),
+            ("target_slots", np.int32, (n_categories,)),
+            ("n_known", np.int32, (n_categories,)),
         ]
     )
 
 
-def example_records(spec: ModelSpec, beliefs: np.ndarray, targets: np.ndarray, target_slots: np.ndarray) -> np.ndarray:
+def example_records(beliefs: np.ndarray, targets: np.ndarray, target_slots: np.ndarray) -> np.ndarray:
     """Examples from beliefs and the scaled items that followed them.
 
     Args:
-        spec: The model's.
         beliefs: (B,), before the items.
         targets: (B, R); NaN where missing.
         target_slots: (B, C); -1 where missing.
     """
-    records = np.zeros(len(beliefs), example_dtype(spec))
-    for name in ("start", "dense", "slots"):
-        records["window"][name] = beliefs["window"][name]
+    records = np.empty(len(beliefs), _example_dtype(beliefs.dtype))
+    window, kept = beliefs["window"], records["window"]
     _follow(
-        *(beliefs["sequence"], spec.window, targets, target_slots),
+        *(beliefs["sequence"], window["start"], window["dense"], window["slots"], beliefs["n_known"]),
+        *(targets, target_slots, kept["start"], kept["dense"], kept["slots"]),
         *(records["n_inputs"], records["from_initial"], records["targets"], records["target_slots"]),
+        records["n_known"],
     )
-    records["n_known"] = beliefs["n_known"]
     return records
 
 
@@ -55,7 +59,9 @@ def read_examples(spec: ModelSpec, payload: memoryview) -> np.ndarray:
     Raises:
         DamagedRecord: If an index in them is out of its bounds; kernels take it as it is.
     """
-    records = np.frombuffer(payload, example_dtype(spec)).copy()  # torch takes no read-only memory
+    records = np.frombuffer(
+        payload, example_dtype(spec)
+    ).copy()  # kernels are compiled for memory that can be written to
     n_slots = np.array([field.n_slots for field in spec.categories], np.int64)
     slots, targets, known = records["window"]["slots"], records["target_slots"], records["n_known"]
     if (
@@ -67,21 +73,18 @@ def read_examples(spec: ModelSpec, payload: memoryview) -> np.ndarray:
     return records
 
 
-def to_example(records: np.ndarray, device: torch.device) -> Example:
-    """Tensors of the examples; copied, so that redoing computes on the same memory layout as the first time."""
-
-    def tensor(array: np.ndarray, kind: type) -> Tensor:
-        return torch.from_numpy(np.array(array, kind, order="C")).to(device)
-
+def to_example(records: np.ndarray) -> Example:
+    """What the records say; views into them."""
     window = records["window"]
     return Example(
-        start=tensor(window["start"], np.float32),
-        inputs=Inputs(tensor(window["dense"], np.float32), tensor(window["slots"], np.int64)),
-        n_inputs=tensor(records["n_inputs"], np.int64),
-        from_initial=tensor(records["from_initial"], np.bool_),
-        targets=tensor(records["targets"], np.float32),
-        target_slots=tensor(records["target_slots"], np.int64),
-        n_known=tensor(records["n_known"], np.int64),
+        start=window["start"],
+        dense=window["dense"],
+        slots=window["slots"],
+        n_inputs=records["n_inputs"],
+        from_initial=records["from_initial"],
+        targets=records["targets"],
+        target_slots=records["target_slots"],
+        n_known=records["n_known"],
     )
 
 
@@ -92,37 +95,63 @@ def newest_example(example: Example, beliefs: np.ndarray) -> Example:
         example: Made from these beliefs.
         beliefs: (B,), before the items.
     """
-    newest = np.ascontiguousarray(beliefs["newest"])[:, None]
+    n_inputs = np.minimum(example.n_inputs, 1)
     return Example(
-        start=torch.from_numpy(np.ascontiguousarray(beliefs["corrected"])).to(example.start.device),
-        inputs=Inputs(torch.from_numpy(newest).to(example.start.device), example.inputs.slots[:, -1:].contiguous()),
-        n_inputs=example.n_inputs.clamp_max(1),
-        from_initial=example.n_inputs == 0,
+        start=beliefs["corrected"],
+        dense=beliefs["newest"][:, None],
+        slots=example.slots[:, -1:],
+        n_inputs=n_inputs,
+        from_initial=1 - n_inputs,
         targets=example.targets,
         target_slots=example.target_slots,
         n_known=example.n_known,
     )
 
 
+_STATES = types.float32[:, :, :, :]  # (B, L, S, H), may lie within larger records
+_WINDOWS = types.float32[:, :, :]  # (B, K, D), likewise
+_WINDOW_SLOTS = types.int32[:, :, :]  # (B, K, C), likewise
+_INTEGERS = types.int32[:, :]  # (B, C), likewise
+
+
 @kernel(
-    *(ITEMS, types.int64, VALUES, SLOTS),
-    *(types.int32[:], types.int32[:], SINGLES, types.int32[:, :]),
+    *(ITEMS, _STATES, _WINDOWS, _WINDOW_SLOTS, _INTEGERS, VALUES, SLOTS),
+    *(_STATES, _WINDOWS, _WINDOW_SLOTS, types.int32[:], types.int32[:], SINGLES, _INTEGERS, _INTEGERS),
 )
 def _follow(
     sequence: np.ndarray,
-    window: int,
-    targets: np.ndarray,
+    start: np.ndarray,
+    dense: np.ndarray,
     slots: np.ndarray,
+    n_known: np.ndarray,
+    targets: np.ndarray,
+    target_slots: np.ndarray,
+    kept_start: np.ndarray,
+    kept_dense: np.ndarray,
+    kept_slots: np.ndarray,
     n_inputs: np.ndarray,
     from_initial: np.ndarray,
     kept_targets: np.ndarray,
-    kept_slots: np.ndarray,
+    kept_target_slots: np.ndarray,
+    kept_known: np.ndarray,
 ) -> None:
+    _, layers, parts, width = start.shape
+    window = dense.shape[1]
     for b in range(sequence.size):
         predicted = sequence[b] > 0  # nothing was of a stream's first item
         n_inputs[b] = min(sequence[b], window)
         from_initial[b] = sequence[b] <= window
+        for layer in range(layers):
+            for s in range(parts):
+                for u in range(width):
+                    kept_start[b, layer, s, u] = start[b, layer, s, u]
+        for k in range(window):
+            for i in range(dense.shape[2]):
+                kept_dense[b, k, i] = dense[b, k, i]
+            for c in range(slots.shape[2]):
+                kept_slots[b, k, c] = slots[b, k, c]
         for f in range(targets.shape[1]):
             kept_targets[b, f] = targets[b, f] if predicted else np.nan
-        for c in range(slots.shape[1]):
-            kept_slots[b, c] = slots[b, c] if predicted else -1
+        for c in range(target_slots.shape[1]):
+            kept_target_slots[b, c] = target_slots[b, c] if predicted else -1
+            kept_known[b, c] = n_known[b, c]

@@ -43,7 +43,10 @@ def forecast(learner: Learner, belief: Beliefs, horizon: int, *, with_experts: b
         logits = correction.outputs(belief.records)[:, len(spec.reals) :]
         known = learner.vocabulary.n_known
         first.said = partial(ngrams.opinion, learner.counts.copy(), belief.records["ngrams"], logits, known)
-    sent = reply.fields(spec, learner.vocabulary, first, 0, with_experts=with_experts)
+    sent = reply.fields(spec, learner.vocabulary, first, 0)
+    if with_experts:
+        for name, said in reply.experts_said(spec, learner.vocabulary, first, 0, sent).items():
+            sent[name]["experts"] = said
     steps = [{"sequence": sequence + 1, "fields": sent}]
     if horizon == 1:
         return steps
@@ -76,12 +79,14 @@ def pending(learner: Learner, beliefs: Beliefs) -> Predictions:
     """The predictions that were sent and await their items."""
     kept, levels = beliefs.records["pending"], np.asarray(learner.spec.quantiles)
     mean, std = kept["mean"], kept["std"]
+    offsets = calibration.read(beliefs.records["quantiles"], levels)
     return Predictions(
         mean=mean,
         std=std,
-        quantiles=mean[..., None] + std[..., None] * calibration.read(beliefs.records["quantiles"], levels),
+        quantiles=mean[..., None] + std[..., None] * offsets,
         known=beliefs.records["scale"]["count"] > 0,
         probabilities=beliefs.records["probabilities"].astype(np.float64),
+        offsets=offsets,
         degrees=kept["degrees"],
         mixed=opinions.kept(beliefs.records),
     )

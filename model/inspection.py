@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model import correction, experts, features, ngrams, prediction, reply
 from model.belief import Beliefs
 from model.learner import Learner
-from model.network import Inputs
 from model.spec import ModelSpec
 
 
@@ -59,7 +56,6 @@ def summarise(learner: Learner, belief: Beliefs) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
 def inspect(learner: Learner, belief: Beliefs) -> dict[str, Any]:
     """The belief of one stream, laid open.
 
@@ -71,19 +67,12 @@ def inspect(learner: Learner, belief: Beliefs) -> dict[str, Any]:
         learner: Its weights are used, not changed.
         belief: Of one stream.
     """
-    record, network, parameters = belief.records[0], learner.network, learner.weights.parameters
-    cell, device = network.cell, parameters.flat.device
-    state, uncorrected, corrected = (
-        torch.from_numpy(record[name].copy()).to(device).unsqueeze(0) for name in ("state", "uncorrected", "corrected")
-    )
-    window = record["window"]
-    newest = Inputs(
-        torch.from_numpy(record["newest"][None, None].copy()).to(device),
-        torch.from_numpy(window["slots"][None, -1:].astype(np.int64)).to(device),
-    )
-    tapes = network.advance(parameters, corrected, newest)
+    records, record, network, cell = belief.records, belief.records[0], learner.network, learner.network.cell
+    state, uncorrected, corrected = (records[name] for name in ("state", "uncorrected", "corrected"))
+    slots = records["window"]["slots"][:, -1].astype(np.int64)
+    advanced = network.advance(learner.weights.flat, corrected, records["newest"], slots)
     gates = {
-        name: [tape.gates[0].chunk(len(cell.gate_names))[i].tolist() for tape in tapes]
+        name: [np.split(layer[0], len(cell.gate_names))[i].tolist() for layer in advanced.gates]
         for i, name in enumerate(cell.gate_names)
         if name != "candidate"
     }
@@ -141,19 +130,19 @@ def _drift(spec: ModelSpec, drifted: np.void) -> dict[str, Any]:
     }
 
 
-def _decode(learner: Learner, record: np.void, state: Tensor) -> dict[str, Any]:
+def _decode(learner: Learner, record: np.void, state: NDArray[np.float32]) -> dict[str, Any]:
     """The item that a state predicts, in the units it was predicted with."""
     spec, network = learner.spec, learner.network
-    outputs = network.read(learner.weights.parameters, state)
+    outputs = network.read(learner.weights.flat, state)
     found: dict[str, Any] = {}
-    increments = np.clip(
-        outputs[0, : network.n_reals].double().cpu().numpy(), -features.MAX_OUTPUT, features.MAX_OUTPUT
-    )
+    increments = np.clip(outputs[0, : network.n_reals].astype(np.float64), -features.MAX_OUTPUT, features.MAX_OUTPUT)
     for j, field in enumerate(spec.reals):
         known = record["scale"]["count"][j] > 0
         found[field.name] = float(record["origin"][j] + record["unit"][j] * increments[j]) if known else None
-    for j, field in enumerate(spec.categories):
-        probabilities = prediction.category_probabilities(network, outputs, learner.vocabulary.n_known, j)
+    for j, (field, (start, stop)) in enumerate(zip(spec.categories, network.slices, strict=True)):
+        probabilities = prediction.category_probabilities(
+            outputs[:, start:stop], len(learner.vocabulary.values[j]), is_open=field.is_open
+        )
         found[field.name] = reply.category(learner.vocabulary.values[j], probabilities[0])
     return reply.in_order(spec, found)
 

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.spec import MAX_VALUE_LENGTH, FieldSpec, ModelSpec
 
@@ -36,6 +37,68 @@ class Item:
     reals: tuple[float, ...]
     categories: tuple[str | None, ...]
     timestamp_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Items:
+    """Many items of one spec as columns.
+
+    Args:
+        reals: Real fields in spec order, (N, R) float64; NaN where missing.
+        categories: For each category field in spec order its N values; ``None`` where missing.
+        timestamp_us: Microseconds since 1970 UTC, (N,) int64; :data:`NO_TIME` where an item has no time.
+    """
+
+    reals: NDArray[np.float64]
+    categories: tuple[list[str | None], ...]
+    timestamp_us: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.reals)
+
+    def __getitem__(self, i: int) -> Item:
+        time_us = int(self.timestamp_us[i])
+        return Item(
+            reals=tuple(self.reals[i].tolist()),
+            categories=tuple(column[i] for column in self.categories),
+            timestamp_us=None if time_us == NO_TIME else time_us,
+        )
+
+    @classmethod
+    def of(cls, spec: ModelSpec, items: Sequence[Item]) -> Items:
+        """The columns of items that fit the spec."""
+        times = [NO_TIME if item.timestamp_us is None else item.timestamp_us for item in items]
+        return cls(
+            reals=np.array([item.reals for item in items], np.float64).reshape(len(items), len(spec.reals)),
+            categories=tuple([item.categories[j] for item in items] for j in range(len(spec.categories))),
+            timestamp_us=np.array(times, np.int64),
+        )
+
+    @classmethod
+    def gather(cls, parts: Sequence[tuple[Items, Sequence[int]]]) -> Items:
+        """Chosen rows of columns of one spec, one after the other.
+
+        Args:
+            parts: At least one; each has columns, and which of their rows are meant.
+        """
+        if len(parts) == 1:
+            items, rows = parts[0]
+            return cls(
+                reals=items.reals[rows],
+                categories=tuple([column[row] for row in rows] for column in items.categories),
+                timestamp_us=items.timestamp_us[rows],
+            )
+        first, n = parts[0][0], sum(len(rows) for _, rows in parts)
+        reals, times = np.empty((n, first.reals.shape[1])), np.empty(n, np.int64)
+        begin = 0
+        for items, rows in parts:
+            end = begin + len(rows)
+            reals[begin:end], times[begin:end] = items.reals[rows], items.timestamp_us[rows]
+            begin = end
+        columns = tuple(
+            [items.categories[j][row] for items, rows in parts for row in rows] for j in range(len(first.categories))
+        )
+        return cls(reals, columns, times)
 
 
 def parse_item(spec: ModelSpec, values: Mapping[str, object], timestamp_us: int | None = None) -> Item:
@@ -126,25 +189,30 @@ class Vocabulary:
         """Known values per category field, (C,) int64."""
         return np.array([len(values) for values in self.values], dtype=np.int64)
 
-    def slots(self, items: Sequence[Item]) -> np.ndarray:
+    def slots(self, items: Items) -> NDArray[np.int64]:
         """Slot of each item's value per category field, (B, C) int64; -1 where missing, the last slot where unknown."""
-        slots = np.full((len(items), len(self._fields)), -1, dtype=np.int64)
-        for i, item in enumerate(items):
-            for j, value in enumerate(item.categories):
-                if value is not None:
-                    slots[i, j] = self._slots[j].get(value, self._fields[j].n_slots - 1)
+        slots = np.empty((len(items), len(self._fields)), dtype=np.int64)
+        for j, (field, known, column) in enumerate(zip(self._fields, self._slots, items.categories, strict=True)):
+            unknown = field.n_slots - 1
+            slots[:, j] = [-1 if value is None else known.get(value, unknown) for value in column]
         return slots
 
-    def novel(self, items: Sequence[Item]) -> list[list[str]]:
+    def novel(self, items: Items) -> list[list[str]]:
         """Values per field that the items bring and an open field has room for, in order of appearance."""
-        found: list[list[str]] = [[] for _ in self._fields]
-        for item in items:
-            for j, value in enumerate(item.categories):
-                if value is None or value in self._slots[j] or value in found[j]:
-                    continue
-                if len(self.values[j]) + len(found[j]) < (self._fields[j].capacity or 0):
-                    found[j].append(value)
-        return found
+        return [
+            [value for value in dict.fromkeys(column) if value is not None and value not in known][:room]
+            if room
+            else []
+            for column, known, room in zip(items.categories, self._slots, self._room, strict=True)
+        ]
+
+    @property
+    def _room(self) -> list[int]:
+        """How many more values each field takes."""
+        return [
+            0 if field.capacity is None else max(0, field.capacity - len(values))
+            for field, values in zip(self._fields, self.values, strict=True)
+        ]
 
     def admits(self, values: object, *, nameless: bool = False) -> TypeGuard[list[list[str]]]:
         """Whether these are texts for each field, as read from a record, that the fields know or have room for.

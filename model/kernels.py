@@ -1,4 +1,4 @@
-"""How kernels are compiled, and the two formulas that those of the experts share.
+"""How kernels are compiled, what they take, and the formulas that several of them share.
 
 A kernel is a loop over streams and fields. It is compiled for one signature when its module is imported, without
 reordering of arithmetic, on one thread and without the interpreter's lock, so that the same input gives the same bits
@@ -17,20 +17,16 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import from_dtype, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 VALUES = types.float64[:, :]
 """One number per stream and field, (B, R)."""
 
-FORECASTS = types.float64[:, :, :]
-"""One number per stream, field and expert, (B, R, E)."""
-
-ROWS = types.float32[:, :, ::1]
-"""One vector per stream and field, contiguous, (B, R, any)."""
-
-HISTORY = types.float32[:, :, :]
-"""One number per stream, field and past item or period, (B, R, any); may lie within larger records."""
+SINGLES_OF_FIELDS = types.float32[:, :, :]
+"""Single-precision numbers of each stream and field, (B, R, any); may lie within larger records, see :func:`row`."""
 
 PERIODS = types.int32[:, :, :]
 """Seasons in use, (B, R, any); likewise."""
@@ -105,6 +101,8 @@ def fingerprint(function: Callable[..., Any]) -> str:
         used = function.__globals__.get(name)
         if used is not None and hasattr(used, "py_func"):
             made_of.update(fingerprint(used.py_func).encode())
+        elif used is _as_contiguous:
+            made_of.update(b"contiguous")
         elif isinstance(used, np.ndarray):
             made_of.update(repr((used.dtype, used.shape)).encode() + used.tobytes())
         elif isinstance(used, (bool, int, float, tuple, np.number)):
@@ -119,6 +117,34 @@ def fingerprint(function: Callable[..., Any]) -> str:
 def part(function: Function) -> Function:
     """Let kernels call this function; it is compiled with them."""
     return cast("Function", njit(**_OPTIONS)(function))
+
+
+def _contiguous(_: Any, array: Any) -> Any:
+    """The same memory as an array that is known to be contiguous, and that nobody counts the uses of."""
+    made = array.copy(layout="C")
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        found = context.make_array(array)(context, builder, value=arguments[0])
+        row = context.make_array(made)(context, builder)
+        nobody = {name: getattr(found, name).type(None) for name in ("meminfo", "parent")}
+        cgutils.copy_struct(row, found, nobody)  # type: ignore[no-untyped-call]
+        return row._getvalue()
+
+    return made(array), generate
+
+
+_as_contiguous: Any = intrinsic(_contiguous)
+
+
+@part
+def row(table: np.ndarray, b: int, f: int) -> np.ndarray:
+    """The numbers (any) of stream ``b`` and field ``f`` in a part of larger records, (B, R, any).
+
+    A part is strided from stream to stream, but within one its numbers follow each other. The compiler is told so here,
+    as it cannot know: loops over the row are then done several numbers at a time.
+    """
+    numbers: np.ndarray = _as_contiguous(table[b, f])
+    return numbers
 
 
 @part

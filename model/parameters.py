@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.cells import CELLS, CellWeights
+from model.cells import CELLS
 from model.spec import ModelSpec
 
 Arrays = dict[str, NDArray[Any]]
@@ -70,101 +71,54 @@ class ParameterLayout:
         """Whether any output is a real field's."""
         return self.n_outputs > self.n_slots
 
+    @classmethod
+    def of(cls, spec: ModelSpec, n_dense: int) -> ParameterLayout:
+        """That of a model's network."""
+        n_slots = sum(field.n_slots for field in spec.categories)
+        return cls(spec, n_dense, n_slots, len(spec.reals) + n_slots)
+
     @cached_property
-    def step_factors(self) -> Tensor:
+    def step_factors(self) -> NDArray[np.float32]:
         """What each parameter's step size is times the learning rate, (P,); not 1 for categories' own weights."""
-        factors = torch.ones(self.size)
+        factors = np.ones(self.size, np.float32)
         first = self.n_outputs - self.n_slots  # the real fields' come before
         self.view(factors, "readout")[:, first:] = READOUT_STEP
         self.view(factors, "readout_bias")[first:] = READOUT_STEP
         self.view(factors, "input.0")[self.n_dense :] = EMBEDDING_STEP
         return factors
 
-    def view(self, flat: Tensor, name: str) -> Tensor:
-        """The named parameter as a view into ``flat``."""
+    def view(self, flat: Any, name: str) -> Any:
+        """The named parameter as a view into ``flat``, an array or a tensor."""
         part = self.parts[name]
-        return flat[part.offset : part.stop].view(part.shape)
+        return flat[part.offset : part.stop].reshape(part.shape)
 
     def arrays(self, flat: NDArray[Any]) -> Arrays:
         """Each parameter as a view into ``flat``."""
-        return {part.name: flat[part.offset : part.stop].reshape(part.shape) for part in self.parts.values()}
+        return {name: self.view(flat, name) for name in self.parts}
 
-
-class Parameters:
-    """A flat vector under its layout; the attributes are views into it, made when they are first asked for."""
-
-    def __init__(self, layout: ParameterLayout, flat: Tensor) -> None:
-        if flat.shape != (layout.size,):
-            raise ValueError(f"expected {layout.size} parameters, got {tuple(flat.shape)}")
-        self.layout, self.flat = layout, flat
-
-    @cached_property
-    def arrays(self) -> Arrays:
-        """The same memory as NumPy's; of parameters on the CPU."""
-        return self.layout.arrays(self.flat.numpy())
-
-    @cached_property
-    def inputs(self) -> list[Tensor]:
-        """Of each layer, (I, G*H)."""
-        return self._layers("input")
-
-    @cached_property
-    def biases(self) -> list[Tensor]:
-        """Of each layer, (G*H,)."""
-        return self._layers("bias")
-
-    @cached_property
-    def cells(self) -> list[CellWeights]:
-        """Recurrent weights of each layer."""
-        if not self.layout.cell.has_out:
-            return [CellWeights(recurrent) for recurrent in self._layers("recurrent")]
-        parts = (self._layers(name) for name in ("recurrent", "out", "out_bias"))
-        return [CellWeights(*layer) for layer in zip(*parts, strict=True)]
-
-    @cached_property
-    def initial(self) -> Tensor:
-        """(L, S, H)."""
-        return self.layout.view(self.flat, "initial")
-
-    @cached_property
-    def readout(self) -> Tensor:
-        """(H, O)."""
-        return self.layout.view(self.flat, "readout")
-
-    @cached_property
-    def readout_bias(self) -> Tensor:
-        """(O,)."""
-        return self.layout.view(self.flat, "readout_bias")
-
-    def _layers(self, name: str) -> list[Tensor]:
-        return [self.layout.view(self.flat, f"{name}.{layer}") for layer in range(self.layout.n_layers)]
-
-    @classmethod
-    def fresh(cls, layout: ParameterLayout, seed: int) -> Parameters:
-        """Initial weights; the same seed gives the same bits.
+    def fresh(self, seed: int) -> NDArray[np.float32]:
+        """Initial weights, (P,); the same seed gives the same bits.
 
         Input weights are uniform in +-1/sqrt(H), recurrent weights orthogonal per gate (Saxe et al. 2014), the forget
         gate's bias 1 (Jozefowicz et al. 2015). Readout and initial state are zero: a fresh network predicts no change.
         """
         source = torch.Generator().manual_seed(seed)
-        flat = torch.zeros(layout.size)
-        made = cls(layout, flat)
-        hidden, cell = layout.hidden, layout.cell
+        flat = torch.zeros(self.size)
+        hidden, cell = self.hidden, self.cell
         bound = 1 / math.sqrt(hidden)
-        for layer in range(layout.n_layers):
-            made.inputs[layer].uniform_(-bound, bound, generator=source)
-            recurrent = made.cells[layer].recurrent
+        for layer in range(self.n_layers):
+            self.view(flat, f"input.{layer}").uniform_(-bound, bound, generator=source)
+            recurrent = self.view(flat, f"recurrent.{layer}")
             for block in (
                 recurrent.view(cell.n_recurrent, hidden, len(cell.gate_names), hidden).transpose(1, 2).flatten(0, 1)
             ):
                 block.copy_(_orthogonal(hidden, source))
-            out = made.cells[layer].out
-            if out is not None:
-                out.copy_(_orthogonal(hidden, source))
+            if cell.has_out:
+                self.view(flat, f"out.{layer}").copy_(_orthogonal(hidden, source))
             if "forget" in cell.gate_names:
                 start = cell.gate_names.index("forget") * hidden
-                made.biases[layer][start : start + hidden] = 1
-        return made
+                self.view(flat, f"bias.{layer}")[start : start + hidden] = 1
+        return np.array(flat.numpy())
 
 
 def _orthogonal(size: int, source: torch.Generator) -> Tensor:

@@ -9,7 +9,6 @@ import math
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from model.kernels import VALUES, clip, fields_of, kernel, part
@@ -81,38 +80,46 @@ def error_size(field: Scale) -> float:
     return increment_size(field)
 
 
-def increment_scale(records: np.ndarray) -> Floats:
-    """Typical size of an increment, (B, R); above 0 always."""
-    return _sizes(records)[0]
+@part
+def bounded(field: Scale, value: float) -> float:
+    """A value that was predicted, not seen, kept within the range the stream has shown."""
+    reach = 4 * level_size(field)
+    low: float = min(field.level - reach, field.value)
+    high: float = max(field.level + reach, field.value)
+    return min(max(value, low), high)
 
 
-def level_scale(records: np.ndarray) -> Floats:
-    """Standard deviation of the values, (B, R), at least the increments' scale."""
-    return _sizes(records)[1]
+@part
+def observe(field: Scale, value: float, stand_in: float, error: float) -> None:
+    """Take in one item; ``field`` is changed.
 
-
-def error_scale(records: np.ndarray) -> Floats:
-    """Typical size of the error of a prediction from the item before, (B, R); the increments' until there was one."""
-    return _sizes(records)[2]
+    Args:
+        field: Record.
+        value: What was observed; NaN where missing.
+        stand_in: Takes a missing value's place as the last value.
+        error: Observed minus predicted; NaN where there was no prediction or no value.
+    """
+    if math.isnan(value):
+        field.value = stand_in if field.count > 0 else 0.0
+        field.gap += 1
+        return
+    if field.count > 0 and field.gap == 0:  # an increment, and not one over several items
+        change = increment_size(field)
+        if not math.isnan(error):
+            _follow_errors(field, error)
+        field.n_changes += 1
+        field.change = _averaged(field.change, value - field.value, change, field.n_changes, HORIZON)
+    _follow_level(field, value)
+    field.observed = value
+    field.value = value
+    field.gap = 0.0
 
 
 def bound(records: np.ndarray, values: Floats) -> Floats:
-    """Keep values that were predicted, not seen, within the range the stream has shown."""
-    bounded = np.empty(records.shape)
-    _bound(records, values, bounded)
-    return bounded
-
-
-def observe(records: np.ndarray, values: Floats, stand_in: Floats, error: Floats) -> None:
-    """Take in one item per stream; ``records`` is changed.
-
-    Args:
-        records: Of the streams, (B, R).
-        values: What was observed, (B, R); NaN where missing.
-        stand_in: Takes a missing value's place as the last value, (B, R).
-        error: Observed minus predicted, (B, R); NaN where there was no prediction or no value.
-    """
-    _observe(records, values, stand_in, error)
+    """Keep values (B, R) that were predicted, not seen, within the range the stream has shown."""
+    kept = np.empty(records.shape)
+    _bound(records, values, kept)
+    return kept
 
 
 @part
@@ -153,48 +160,8 @@ def _follow_level(field: Scale, value: float) -> None:
     field.spread = (1 - rate) * (field.spread + rate * deviation * deviation)
 
 
-@kernel(fields_of(SCALE), VALUES, VALUES, VALUES)
-def _observe(fields: np.ndarray, values: np.ndarray, stand_in: np.ndarray, errors: np.ndarray) -> None:
-    for b in range(fields.shape[0]):
-        for f in range(fields.shape[1]):
-            field, value, error = fields[b, f], values[b, f], errors[b, f]
-            if math.isnan(value):
-                field.value = stand_in[b, f] if field.count > 0 else 0.0
-                field.gap += 1
-                continue
-            if field.count > 0 and field.gap == 0:  # an increment, and not one over several items
-                change = increment_size(field)
-                if not math.isnan(error):
-                    _follow_errors(field, error)
-                field.n_changes += 1
-                field.change = _averaged(field.change, value - field.value, change, field.n_changes, HORIZON)
-            _follow_level(field, value)
-            field.observed = value
-            field.value = value
-            field.gap = 0.0
-
-
 @kernel(fields_of(SCALE), VALUES, VALUES)
-def _bound(fields: np.ndarray, values: np.ndarray, bounded: np.ndarray) -> None:
+def _bound(fields: np.ndarray, values: np.ndarray, kept: np.ndarray) -> None:
     for b in range(fields.shape[0]):
         for f in range(fields.shape[1]):
-            field = fields[b, f]
-            reach = 4 * level_size(field)
-            low, high = min(field.level - reach, field.value), max(field.level + reach, field.value)
-            bounded[b, f] = min(max(values[b, f], low), high)
-
-
-@kernel(fields_of(SCALE), types.float64[:, :, :])
-def _measure(fields: np.ndarray, sizes: np.ndarray) -> None:
-    for b in range(fields.shape[0]):
-        for f in range(fields.shape[1]):
-            sizes[0, b, f] = increment_size(fields[b, f])
-            sizes[1, b, f] = level_size(fields[b, f])
-            sizes[2, b, f] = error_size(fields[b, f])
-
-
-def _sizes(records: np.ndarray) -> tuple[Floats, Floats, Floats]:
-    """Of increments, of values and of errors, each (B, R)."""
-    sizes = np.empty((3, *records.shape))
-    _measure(records, sizes)
-    return sizes[0], sizes[1], sizes[2]
+            kept[b, f] = bounded(fields[b, f], values[b, f])

@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from model import codec
 from model.items import Vocabulary
 from model.ngrams import Counts
 from model.optimiser import Weights
-from model.parameters import ParameterLayout, Parameters
+from model.parameters import ParameterLayout
 from model.spec import ModelSpec
 
 
 def encode(weights: Weights, vocabulary: Vocabulary, counts: Counts | None, version: int) -> bytes:
     """A record that :func:`decode` reads."""
     meta: dict[str, Any] = {"version": version, "n_updates": weights.n_updates, "values": vocabulary.met}
-    tensors = (weights.parameters.flat, weights.first, weights.second)
-    arrays = [tensor.cpu().numpy() for tensor in tensors]
+    arrays: list[NDArray[Any]] = [*weights.arrays]
     if counts is not None:
         meta["counts"], counted = counts.encode()
         arrays += counted
@@ -42,11 +41,11 @@ def decode(spec: ModelSpec, layout: ParameterLayout, encoded: bytes) -> tuple[We
     if not (codec.is_count(version) and codec.is_count(n_updates) and vocabulary.admits(values, nameless=True)):
         raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its numbers or values are not the model's")
     counts = Counts.decode(spec, meta.get("counts"), payload[n_bytes:]) if spec.has_ngrams else None
-    rows = torch.from_numpy(np.frombuffer(payload[:n_bytes], np.float32).copy()).view(3, -1)
-    flat, first, second = (row.clone() for row in rows)  # each in memory of its own, as after an update
-    if not torch.isfinite(rows).all():
+    rows = np.frombuffer(payload[:n_bytes], np.float32).reshape(3, -1)
+    flat, first, second = (row.copy() for row in rows)  # each in memory of its own, as after an update
+    if not np.isfinite(rows).all():
         raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its weights are not finite")
     if not (second >= 0).all():
         raise codec.DamagedRecord(codec.Kind.WEIGHTS, "its optimiser.second is negative: it is a mean of squares")
-    weights = Weights(Parameters(layout, flat), first, second, n_updates)
+    weights = Weights(flat, first, second, n_updates)
     return weights, vocabulary.grown(values), counts, version

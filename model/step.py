@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from model import reply
 from model.belief import Beliefs
-from model.items import Vocabulary
+from model.items import Items, Vocabulary
 from model.optimiser import Weights
 from model.prediction import Predictions
+from model.reply_form import ReplyForm
+from model.reply_rows import row_layout
 from model.scoring import Scores
 from model.spec import ModelSpec
 
@@ -52,6 +54,8 @@ class Step:
         redo: Record from which the weight update can be computed again; ``None`` where weights and vocabulary stay.
         refused: Whether the weight update would not have been finite and was not taken.
         spec: The model's, for rendering.
+        items: That were observed.
+        observed: The same as columns.
     """
 
     beliefs: Beliefs
@@ -64,6 +68,8 @@ class Step:
     redo: bytes | None
     refused: bool
     spec: ModelSpec
+    items: Items
+    observed: Observed
 
     @property
     def encoded_beliefs(self) -> list[bytes]:
@@ -73,17 +79,20 @@ class Step:
     @property
     def results(self) -> list[dict[str, Any]]:
         """Sequence, score and prediction of each stream as the contract's JSON values."""
-        return self.render()
+        form = ReplyForm(self.spec)
+        return [form.result(told) for told in self.replies()]
 
-    def render(self, with_experts: Sequence[bool] | None = None) -> list[dict[str, Any]]:
-        """The results; those of the streams so marked, (B,), also say what each expert said."""
-        return reply.results(
-            self.spec,
-            self.vocabulary,
-            self.beliefs.sequence,
-            self.version,
-            self.scores,
-            self.predictions,
-            self.beliefs.records["drift"],
-            with_experts,
+    def replies(self, with_experts: Sequence[bool] | None = None) -> list[reply.Reply]:
+        """The reply to each item; those of the streams so marked, (B,), also hold what each expert said."""
+        spec, vocabulary, predictions, observed = self.spec, self.vocabulary, self.predictions, self.observed
+        starts = [place.start for _, place in reply.places(spec)]
+        spans = np.array([*zip(starts, vocabulary.n_known.tolist(), strict=True)], np.int64).reshape(-1, 2)
+        rows = row_layout(spec, len(spec.quantiles)).fill(
+            *(self.scores, predictions, self.beliefs.records["drift"], observed.values, observed.new_slots, spans)
         )
+        found = reply.replies(spec, vocabulary, self.beliefs.sequence, self.version, rows, self.items)
+        for i, said in enumerate(with_experts or ()):
+            if said:
+                sent = reply.fields(spec, vocabulary, predictions, i)
+                found[i].experts = reply.experts_said(spec, vocabulary, predictions, i, sent)
+        return found

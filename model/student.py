@@ -13,13 +13,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
-from numpy.typing import NDArray
 
 from model.distribution import normal_crps, normal_nll
-from model.kernels import VALUES, clip, kernel, part
-
-Floats = NDArray[np.float64]
+from model.kernels import clip, part
 
 NORMAL = 0
 """Stands for the normal distribution among degrees of freedom."""
@@ -34,27 +30,11 @@ MAX_GAIN = 5.0
 """Nats by which one item speaks for a candidate and against the normal distribution, or the reverse, at most."""
 
 _MOST = 1e100  # standard deviations: beyond, a square may overflow
-_SCORES = types.float64[:, :, :]
 
 
 def tails_dtype(n_reals: int) -> np.dtype[np.void]:
     """Layout of one stream's record: each candidate's running log score less the normal's, (R, N), nats."""
     return np.dtype([("gains", np.float64, (n_reals, len(CANDIDATES)))])
-
-
-def observe(records: np.ndarray, error: Floats) -> None:
-    """Score every candidate by one item, whichever was sent; ``records`` is changed.
-
-    Args:
-        records: Beliefs that still hold the pending prediction, (B,).
-        error: Observed minus predicted, (B, R); NaN where not scored.
-    """
-    _learn(records["tails"]["gains"], error, records["pending"]["std"])
-
-
-def choose(records: np.ndarray) -> Floats:
-    """Degrees of freedom of the best candidate, (B, R); the normal distribution before there is a better one."""
-    return np.asarray(np.array(CANDIDATES, np.float64)[records["tails"]["gains"].argmax(-1)])
 
 
 @part
@@ -114,13 +94,28 @@ def crps(error: float, std: float, degrees: float) -> float:
     return std * _crps(clip(error / std, _MOST), degrees)
 
 
-@kernel(_SCORES, VALUES, VALUES)
-def _learn(gains: np.ndarray, error: np.ndarray, std: np.ndarray) -> None:
-    for b in range(error.shape[0]):
-        for f in range(error.shape[1]):
-            if std[b, f] > 0 and not math.isnan(error[b, f]):
-                z = clip(error[b, f] / std[b, f], _MOST)
-                normal = _log_density(z, NORMAL)
-                for k in range(1, gains.shape[2]):
-                    gain = _log_density(z, CANDIDATES[k]) - normal
-                    gains[b, f, k] += min(max(gain, -MAX_GAIN), MAX_GAIN) - gains[b, f, k] / MEMORY
+@part
+def score_candidates(gains: np.ndarray, error: float, std: float) -> None:
+    """Score every candidate of a field by one item, whichever was sent.
+
+    Args:
+        gains: (N,); changed.
+        error: Observed minus predicted; NaN where not scored.
+        std: As predicted.
+    """
+    if std > 0 and not math.isnan(error):
+        z = clip(error / std, _MOST)
+        normal = _log_density(z, NORMAL)
+        for k in range(1, gains.size):
+            gain = _log_density(z, CANDIDATES[k]) - normal
+            gains[k] += min(max(gain, -MAX_GAIN), MAX_GAIN) - gains[k] / MEMORY
+
+
+@part
+def best(gains: np.ndarray) -> float:
+    """Degrees of freedom of a field's best candidate; the normal distribution before there is a better one."""
+    first = 0
+    for k in range(1, gains.size):
+        if gains[k] > gains[first]:
+            first = k
+    return float(CANDIDATES[first])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.items import NO_TIME
-from model.kernels import TIMES, kernel, part
+from model.kernels import part
 
 Times = NDArray[np.int64]
 
@@ -48,16 +48,14 @@ def expected_us(records: np.ndarray) -> Times:
     return np.where(times == NO_TIME, NO_TIME, times + records["interval_us"])
 
 
-def tell(records: np.ndarray, times: Times) -> None:
-    """Take in the items' times, (B,); ``records`` is changed. Time that stands still or runs back is no interval."""
-    _tell(records["timestamp_us"], records["interval_us"], times)
+@part
+def tell(times: np.ndarray, intervals: np.ndarray, b: int, time: int) -> None:
+    """Take in the time of an item of stream ``b``; its last time and interval, both (B,), change.
 
-
-@kernel(TIMES, TIMES, TIMES)
-def _tell(last: np.ndarray, intervals: np.ndarray, times: np.ndarray) -> None:
-    for b in range(times.size):
-        if times[b] != NO_TIME:
-            elapsed = times[b] - last[b]
-            if last[b] != NO_TIME and elapsed > 0:
-                intervals[b] = elapsed
-            last[b] = times[b]
+    Time that stands still or runs back is no interval.
+    """
+    if time != NO_TIME:
+        elapsed = time - times[b]
+        if times[b] != NO_TIME and elapsed > 0:
+            intervals[b] = elapsed
+        times[b] = time

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cached_property
 
 from fastapi import FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import __version__
 from service.api import (
@@ -25,8 +28,9 @@ from service.api import (
     streams,
 )
 from service.api.feeds import Feeds
-from service.api.middleware import OPEN_PATHS, ApiKeys, BodyLimit, Crowd, RequestContext
-from service.api.origins import Origins, cors
+from service.api.hot import HotRoutes
+from service.api.middleware import OPEN_PATHS, BodyLimit, Gate, RequestContext, api_keys, crowd
+from service.api.origins import cors, origins
 from service.compute import ComputeThread
 from service.engines import Engines
 from service.metrics import Metrics
@@ -87,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
                 reading.close()
             await access.close()
 
-    app = FastAPI(
+    app = _Application(
         title="stepahead",
         version=__version__,
         description=DESCRIPTION,
@@ -113,17 +117,39 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     failures.install(app)
     openapi.install(app, OPEN_PATHS, settings)
-    app.add_middleware(
-        BodyLimit,
-        max_bytes=settings.max_body_bytes,
-        max_archive_bytes=settings.max_archive_bytes,
-        timeout_s=settings.body_timeout_s,
-        metrics=metrics,
-    )
-    app.add_middleware(ApiKeys, keys=settings.keys, metrics=metrics)
-    app.add_middleware(Origins, allowed=settings.origins, metrics=metrics)
-    app.add_middleware(Crowd, max_connections=settings.max_connections, metrics=metrics)
-    if settings.origins:
-        app.add_middleware(cors, allowed=settings.origins)
-    app.add_middleware(RequestContext, metrics=metrics)  # added last: it is the outermost
     return app
+
+
+class _Application(FastAPI):
+    """FastAPI behind what every call passes, and behind the calls that are made most."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+        else:
+            await self._outermost(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What FastAPI puts around the routes, but for what answers any other failure: RequestContext does."""
+        outermost = super().build_middleware_stack()
+        if not isinstance(outermost, ServerErrorMiddleware):
+            raise TypeError("FastAPI's outermost layer is not the one that answers any other failure")
+        return outermost.app
+
+    @cached_property
+    def _outermost(self) -> ASGIApp:
+        settings, metrics = self.state.settings, self.state.metrics
+        app: ASGIApp = HotRoutes(super().__call__, self.state)
+        app = BodyLimit(
+            app,
+            max_bytes=settings.max_body_bytes,
+            max_archive_bytes=settings.max_archive_bytes,
+            timeout_s=settings.body_timeout_s,
+            metrics=metrics,
+        )
+        checks = [crowd(settings.max_connections), origins(settings.origins)]
+        app = Gate(app, [*checks, api_keys(settings.keys)] if settings.keys else checks, metrics)
+        if settings.origins:
+            app = cors(app, settings.origins)
+        return RequestContext(app, metrics)

@@ -10,9 +10,11 @@ import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from model.items import Item
+from model.items import Item, Items
 from service.bounds import Bound
 from service.errors import Overloaded, ServiceError
 from service.pace import Pace
@@ -42,12 +44,14 @@ class Frame:
     """What one caller waits for: an answer per observation, and one future for all of them.
 
     Args:
-        size: Observations.
+        items: One row per observation; that of one which is no item of the model is not read.
         future: Of the answers.
         experts: Whether the answers are to say what each expert said.
     """
 
-    def __init__(self, size: int, future: asyncio.Future[list[Answer]], *, experts: bool = False) -> None:
+    def __init__(self, items: Items, future: asyncio.Future[list[Answer]], *, experts: bool = False) -> None:
+        size = len(items)
+        self.items = items
         self.experts = experts
         self._answers: list[Answer | None] = [None] * size
         self._missing = size
@@ -71,14 +75,18 @@ class Frame:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One accepted item on its way from queue to answer."""
+    """One accepted item on its way from queue to answer: a row of its frame's items."""
 
     stream: str
-    item: Item
     sequence: int | None
     frame: Frame
     place: int
     queued_s: float = 0.0
+
+    @property
+    def item(self) -> Item:
+        """What was observed."""
+        return self.frame.items[self.place]
 
     @property
     def is_answered(self) -> bool:
@@ -88,6 +96,13 @@ class Entry:
     def resolve(self, answer: Answer) -> None:
         """Give the caller its answer for this item."""
         self.frame.resolve(self.place, answer)
+
+
+def items_of(entries: Sequence[Entry]) -> Items:
+    """What was observed, as columns in the order of the entries, of which there is at least one."""
+    return Items.gather(
+        [(frame.items, [entry.place for entry in run]) for frame, run in groupby(entries, attrgetter("frame"))]
+    )
 
 
 class Batcher:
@@ -125,7 +140,9 @@ class Batcher:
         self._refuse_long_wait({entry.stream for entry in entries})
         taken = 0
         for entry in entries:
-            queue = self._waiting.setdefault(entry.stream, deque())
+            queue = self._waiting.get(entry.stream)
+            if queue is None:
+                queue = self._waiting[entry.stream] = deque()
             if len(queue) < self._max_per_stream:
                 queue.append(entry)
                 taken += 1
@@ -169,6 +186,14 @@ class Batcher:
         self._count(-len(taken))
         return [entry for _, entry in taken]
 
+    def give_back(self, group: Sequence[Sequence[Entry]]) -> None:
+        """Put back, before all that waits, what was taken in so many turns."""
+        for taken in reversed(group):
+            for entry in reversed(taken):
+                self._waiting.setdefault(entry.stream, deque()).appendleft(entry)
+                self._waiting.move_to_end(entry.stream, last=False)
+            self._count(len(taken))
+
     def take_followers(self, batch: Sequence[Entry]) -> list[Entry]:
         """Remove and return what waits behind a batch's entries in the same stream and the same frame.
 
@@ -193,20 +218,20 @@ class Batcher:
         self._count(-self._size)
         return entries
 
-    def wait_s(self, stream: str) -> float:
-        """Estimate the seconds that an entry of a stream would wait if it came now; 0 in an empty queue."""
-        return self.pace.wait_s(len(self._waiting.get(stream, ())), len(self._waiting))
+    def wait_s(self, *streams: str) -> float:
+        """Estimate the seconds that entries of these streams would wait if they came now; 0 in an empty queue."""
+        if not streams:
+            return 0.0
+        return self.pace.wait_s(max(len(self._waiting.get(stream, ())) for stream in streams), len(self._waiting))
 
     def _refuse_over_bounds(self, n: int) -> None:
-        for bound, waiting, setting in (
-            (self._max_items, self._size, "max_queue"),
-            (self._total.most, self._total.taken, "max_queue_total"),
-        ):
-            if n and waiting + n > bound:
-                raise Overloaded(f"{waiting} items wait, at most {bound} may", **{setting: bound})
+        if n and self._size + n > self._max_items:
+            raise _too_many(self._size, max_queue=self._max_items)
+        if n and not self._total.has_room(n):
+            raise _too_many(self._total.taken, max_queue_total=self._total.most)
 
     def _refuse_long_wait(self, streams: Iterable[str]) -> None:
-        wait_s = max(map(self.wait_s, streams), default=0.0)
+        wait_s = self.wait_s(*streams)
         if wait_s > self._max_wait_s:
             raise Overloaded(
                 f"what waits takes some {wait_s:.1f} seconds, at most {self._max_wait_s:g} may",
@@ -218,3 +243,8 @@ class Batcher:
         """Take note of ``n`` more that wait, here and over all partitions."""
         self._size += n
         self._total.count(n)
+
+
+def _too_many(waiting: int, **setting: int) -> Overloaded:
+    (bound,) = setting.values()
+    return Overloaded(f"{waiting} items wait, at most {bound} may", **setting)

@@ -11,7 +11,7 @@ import logging
 import sys
 import uuid
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -58,7 +58,10 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_timeout_s = head_timeout_s
         self._head_bytes = 0
         self._in_head = True
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = (
+            None  # one for many heads: to make and cancel one for each takes longer
+        )
+        self._due_s: float | None = None  # when the head that is awaited must be there; the loop's clock
         self._n_unanswered = 0
         self._refusal: ServiceError | None = None  # of what came after the requests that are being answered
         self._has_ended = False  # the last was written
@@ -76,7 +79,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
-        self._stop_waiting()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -89,7 +93,7 @@ class BoundedConnection(HttpToolsProtocol):
             return
         if self._head_bytes > self._max_head_bytes:
             self._refuse(HeadTooLarge(self._max_head_bytes))
-        elif self._in_head and self._timer is None:
+        elif self._in_head and self._due_s is None:
             self._await_head()
 
     def eof_received(self) -> None:
@@ -122,12 +126,14 @@ class BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End a head."""
         self._head_bytes, self._in_head = 0, False
-        self._stop_waiting()
+        self._due_s = None
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
             self._n_unanswered += 1
-            self.cycle.scope["state"][CONNECTION] = _Answer(self, self.cycle)
+            answer = _Answer(self, self.cycle)
+            self.cycle.transport = cast("asyncio.Transport", answer)
+            self.cycle.scope["state"][CONNECTION] = answer
 
     def on_body(self, body: bytes) -> None:
         """Take in a piece of a body."""
@@ -157,16 +163,19 @@ class BoundedConnection(HttpToolsProtocol):
         self._refuse(Malformed(msg))
 
     def _await_head(self) -> None:
-        self._timer = self.loop.call_later(self._head_timeout_s, self._give_up)
-
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._due_s = self.loop.time() + self._head_timeout_s
+        if self._timer is None:
+            self._timer = self.loop.call_at(self._due_s, self._give_up)
 
     def _give_up(self) -> None:
         """Close a connection whose head does not end; while an answer is due nothing need be read."""
         self._timer = None
+        if self._due_s is None:
+            return
+        if self.loop.time() < self._due_s:
+            self._timer = self.loop.call_at(self._due_s, self._give_up)
+            return
+        self._due_s = None
         if self.transport.is_closing() or self._n_unanswered:
             return
         if self._head_bytes:
@@ -208,19 +217,59 @@ class BoundedConnection(HttpToolsProtocol):
 
 
 class _Answer:
-    """The answer to one request on its connection."""
+    """The answer to one request on its connection: a transport that sends its head and its body's beginning together.
+
+    Only where the head says how long the body is: then it is there, and each write would be a packet of its own.
+    """
 
     def __init__(self, connection: BoundedConnection, cycle: RequestResponseCycle) -> None:
         self._connection = connection
+        self._transport = connection.transport
         self._cycle = cycle
+        self._head = b""  # until the body begins
+        self._has_begun = False
+
+    def write(self, data: bytes) -> None:
+        """Write a part of it, or of what comes before it; nothing if the connection is closed."""
+        cycle = self._cycle
+        if cycle.response_started and not self._has_begun:
+            self._has_begun = True
+            if not cycle.chunked_encoding and cycle.expected_content_length and cycle.scope["method"] != "HEAD":
+                self._head = data
+                return
+        if self._head:
+            data, self._head = self._head + data, b""
+        self._write(data)
+
+    def close(self) -> None:
+        """Close the connection once all is written."""
+        head, self._head = self._head, b""
+        self._write(head)
+        self._transport.close()
+
+    def _write(self, data: bytes) -> None:
+        if data and not self._transport.is_closing():  # uvloop's raises once it is closed
+            self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closed, or about to be."""
+        return self._transport.is_closing()
 
     def unsent_bytes(self) -> int:
         """How much of what was written has not left yet."""
-        return self._cycle.transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
+
+    def body_bytes(self) -> int | None:
+        """How long the request's body is, once all of it is here."""
+        return None if self._cycle.more_body else len(self._cycle.body)
+
+    def messages(self, most: int) -> list[bytes]:  # noqa: ARG002 - of WebSockets
+        """None: what comes is a body."""
+        return []
 
     def cut_off(self, code: int, reason: str, last: bytes) -> None:  # noqa: ARG002 - of WebSockets
         """End an answer that has begun; if the client does not read it to the end soon, break off."""
-        if self._cycle.response_complete or self._cycle.transport.is_closing():
+        if self._cycle.response_complete or self._transport.is_closing():
             return
         self._cycle.response_complete = True
         self._connection.end(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))

@@ -1,21 +1,23 @@
-"""One loop per partition: queue, micro-batch, load, settle, step, commit, adopt, reply."""
+"""One engine per partition: what callers may ask of it; its loop learns what it queues."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from model.belief import belief_dtype
-from model.items import parse_item
+from model.items import Item, Items, parse_item
 from model.spec import ModelSpec
 from service.batcher import Answer, Batcher, Entry, Frame, Observation
+from service.belief_cache import BeliefCache
 from service.bounds import SharedBounds
+from service.columns import ColumnReader, Columns
 from service.compute import ComputeThread
 from service.errors import (
     Draining,
@@ -26,13 +28,14 @@ from service.errors import (
     UnknownStream,
 )
 from service.events import Events
+from service.groups import Group, Groups
 from service.learning import Learning
+from service.loop import Loop
 from service.metrics import Metrics
 from service.model_snapshots import ModelSnapshots
 from service.owner import Owner
 from service.population import Population
 from service.reading import Reader
-from service.room import Room
 from service.settings import Settings
 from service.sizing import memory_bytes
 from service.store import Partition
@@ -45,6 +48,10 @@ MAX_BATCH_BYTES = 8 * 2**20
 """Most bytes of beliefs that one read or commit moves, so that it is done well within the store's deadline."""
 
 
+Observed = Columns | Sequence[Observation | ServiceError]
+"""Observations read together, or one by one; an error stands for one that cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Taking:
     """A frame and those of its observations that are items of the model."""
@@ -54,7 +61,7 @@ class _Taking:
 
 
 class Engine:
-    """The owner of a partition: learns its streams' items, one micro-batch at a time.
+    """The owner of a partition: learns its streams' items, one group of micro-batches at a time.
 
     Args:
         model: Whose partition it is.
@@ -62,10 +69,11 @@ class Engine:
         load_spec: Reads the model's spec as it is now; raises ``UnknownModel`` if it was deleted.
         compute: The thread that learns.
         reading: The thread that streams are looked at in.
-        settings: Bounds of queue and batch, and how often to snapshot.
+        settings: Bounds of queue and batch, how often to snapshot, and where to compute.
         bounds: Those that all models share.
         metrics: What it reports to.
         events: Tells readers what was learned.
+        cache: Keeps the beliefs that were used last.
     """
 
     def __init__(
@@ -79,25 +87,37 @@ class Engine:
         bounds: SharedBounds,
         metrics: Metrics,
         events: Events,
+        cache: BeliefCache,
     ) -> None:
         self.model = model
         self._partition = partition
         self._metrics = metrics
         self._max_batch = settings.max_batch
         self._batcher = Batcher(settings.max_queue, settings.max_queue_per_stream, settings.max_wait_s, bounds.waiting)
-        weights = WeightsLog(partition, compute, settings.snapshot_every_updates, metrics.damaged_records)
-        self._owner = Owner(model, partition, load_spec, compute, weights)
-        self._population = Population(partition)
-        self._learning = Learning(model, self._owner, partition, self._population, compute, metrics, events)
+        every, damaged = settings.snapshot_every_updates, metrics.damaged_records
+        weights = WeightsLog(partition, compute, every, damaged, settings.device)
+        self._owner = owner = Owner(model, partition, load_spec, compute, weights, cache.partition())
+        self._population = population = Population(partition)
+        groups = Groups(self._batcher, every)
+
+        def learning(following: Callable[[], Group]) -> Learning:
+            return Learning(model, owner, partition, population, groups, following, compute, metrics, events)
+
+        self._loop = Loop(
+            model,
+            self._batcher,
+            groups,
+            lambda: (self._batch_bound, self._streams_bound),
+            learning,
+            owner,
+            population,
+            metrics,
+        )
         self.reader = Reader(model, partition, self.between_batches, reading, bounds)
         self.snapshots = ModelSnapshots(
             partition, self.between_batches, self._owner.begin_anew, compute, settings.max_snapshots
         )
-        self._turn = asyncio.Lock()  # batches, reads and changes go one at a time, in order of arrival
-        self._arrived = asyncio.Event()
-        self._room = Room(self._batcher, lambda: self._refusal is not None)
-        self._refusal: ServiceError | None = None  # set once it takes no new items
-        self._loop: asyncio.Task[None] | None = None
+        self.columns: ColumnReader  # set by open
 
     async def open(self) -> None:
         """Take the lease, recover the weights and begin to learn.
@@ -115,18 +135,19 @@ class Engine:
             with suppress(StoreUnavailable):
                 await self._partition.release()
             raise
+        self.columns = ColumnReader(self.spec)  # an engine's fields are always the same
         self._metrics.drifts.labels(self.model)  # there from the start, at 0
-        self._loop = asyncio.create_task(self._run(), name=f"engine {self.model}")
+        self._loop.start()
 
     @property
     def is_open(self) -> bool:
         """Whether it takes items."""
-        return self._loop is not None and not self._loop.done() and self._refusal is None
+        return self._loop.is_open
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is in progress and nothing waits."""
-        return not len(self._batcher) and not self._turn.locked()
+        return not len(self._batcher) and not self._loop.turn.locked()
 
     @property
     def n_bytes(self) -> int:
@@ -146,15 +167,19 @@ class Engine:
     @property
     def _batch_bound(self) -> int:
         """Most streams in a batch: the setting, less where beliefs are large."""
-        return max(1, min(self._max_batch, MAX_BATCH_BYTES // belief_dtype(self.spec).itemsize))
+        return max(1, min(self._max_batch, self._streams_bound))
 
-    async def submit(
-        self, observations: Sequence[Observation | ServiceError], *, experts: bool = False
-    ) -> list[Answer]:
+    @property
+    def _streams_bound(self) -> int:
+        """Most streams in a group."""
+        return MAX_BATCH_BYTES // belief_dtype(self.spec).itemsize
+
+    async def submit(self, observations: Observed, *, experts: bool = False) -> list[Answer]:
         """Learn a frame of observations; return an answer for each, in order.
 
         Args:
             observations: Several of one stream are learned in their order. An error takes its place unchanged.
+                Columns are as :attr:`columns` reads them.
             experts: Whether the predictions are to say what each expert said.
 
         Raises:
@@ -166,7 +191,7 @@ class Engine:
         return await self._queue(self._frame(observations, experts=experts))
 
     async def accept(
-        self, observations: Sequence[Observation | ServiceError], *, experts: bool = False, wait_s: float
+        self, observations: Observed, *, experts: bool = False, wait_s: float
     ) -> asyncio.Future[list[Answer]]:
         """Take a frame of observations once there is room; return what resolves to an answer for each, in order.
 
@@ -183,34 +208,45 @@ class Engine:
         """
         self._refuse_if_told()
         taking = self._frame(observations, experts=experts)
-        await self._room.wait(taking.entries, wait_s)
+        await self._loop.room.wait(taking.entries, wait_s)
         self._refuse_if_told()
         return self._queue(taking)
 
     def _refuse_if_told(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal.with_traceback(None)
+        if self._loop.refusal is not None:
+            raise self._loop.refusal.with_traceback(None)
 
-    def _frame(self, observations: Sequence[Observation | ServiceError], *, experts: bool) -> _Taking:
+    def _frame(self, observations: Observed, *, experts: bool) -> _Taking:
         """A frame of observations, those answered in their place that cannot be items of the model."""
-        frame = Frame(len(observations), asyncio.get_running_loop().create_future(), experts=experts)
-        entries, now_s = [], time.perf_counter()
-        for place, observation in enumerate(observations):
-            if isinstance(observation, ServiceError):
-                frame.resolve(place, observation)
-                continue
-            try:
-                item = parse_item(self.spec, observation.item, observation.timestamp_us)
-            except ValueError as error:
-                frame.resolve(place, InvalidItem(str(error), stream=observation.stream))
-            else:
-                entries.append(Entry(observation.stream, item, observation.sequence, frame, place, now_s))
+        answers, now_s = asyncio.get_running_loop().create_future(), time.perf_counter()
+        if isinstance(observations, Columns):
+            frame = Frame(observations.items, answers, experts=experts)
+            rows = enumerate(zip(observations.streams, observations.sequences, strict=True))
+            return _Taking(frame, [Entry(stream, sequence, frame, i, now_s) for i, (stream, sequence) in rows])
+        read: list[Item | ServiceError] = [self._read(observation) for observation in observations]
+        nothing = Item((math.nan,) * len(self.spec.reals), (None,) * len(self.spec.categories))
+        items = Items.of(self.spec, [nothing if isinstance(item, ServiceError) else item for item in read])
+        frame, entries = Frame(items, answers, experts=experts), []
+        for place, (observation, item) in enumerate(zip(observations, read, strict=True)):
+            if isinstance(item, ServiceError):
+                frame.resolve(place, item)
+            elif isinstance(observation, Observation):
+                entries.append(Entry(observation.stream, observation.sequence, frame, place, now_s))
         return _Taking(frame, entries)
+
+    def _read(self, observation: Observation | ServiceError) -> Item | ServiceError:
+        """The item that was observed, or what is wrong with it."""
+        if isinstance(observation, ServiceError):
+            return observation
+        try:
+            return parse_item(self.spec, observation.item, observation.timestamp_us)
+        except ValueError as error:
+            return InvalidItem(str(error), stream=observation.stream)
 
     def _queue(self, taking: _Taking) -> asyncio.Future[list[Answer]]:
         """Queue a frame's entries."""
         self._batcher.add(taking.entries)
-        self._arrived.set()
+        self._loop.wake()
         return taking.frame.future
 
     def refuse_if_crowded(self) -> None:
@@ -267,101 +303,17 @@ class Engine:
             refusal: What new items are answered with; ``None`` for ``draining``.
             snapshot: Whether to snapshot in any case, or only where much would have to be redone.
         """
-        self._refusal = refusal or Draining()
-        self._arrived.set()
-        if self._loop is not None:
-            await self._loop
-        async with self._turn:
+        await self._loop.finish(refusal or Draining())
+        async with self._loop.turn:
             await self._owner.leave(snapshot=snapshot)
 
     async def close(self, refusal: ServiceError) -> None:
-        """Stop after the batch in progress; what waits is answered with ``refusal``."""
-        self._refusal = refusal
-        self._fail(self._batcher.take_all(), refusal)
-        self._arrived.set()
-        if self._loop is not None:
-            await self._loop
-        async with self._turn:  # a read or a change may still be in progress
-            pass
+        """Stop after what is in progress; what waits is answered with ``refusal``."""
+        await self._loop.stop(refusal)
 
     async def abort(self, refusal: ServiceError) -> None:
         """Stop at once, whatever is in progress; every caller is answered with ``refusal``."""
-        self._refusal = refusal
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.wait([self._loop])
-
-    async def _run(self) -> None:
-        try:
-            while await self._has_work():
-                async with self._turn:
-                    # By name: what a batch leads to is then a matter of what is in it, not of who came first.
-                    batch = sorted(self._batcher.take(self._batch_bound), key=attrgetter("stream"))
-                    self._room.tell()
-                    await self._run_batch(batch)
-                    await self._keep_house()
-        finally:
-            self._fail(self._batcher.take_all(), self._refusal or ServiceError("the engine stopped"))
-
-    async def _has_work(self) -> bool:
-        """Wait for an item; false once no more can come."""
-        while not len(self._batcher):
-            if self._refusal is not None:
-                return False
-            self._arrived.clear()
-            await self._arrived.wait()
-        return True
-
-    async def _run_batch(self, batch: list[Entry]) -> None:
-        """Learn one batch; a failure answers every caller in it."""
-        begun_s = time.perf_counter()
-        try:
-            await self._learning.run(batch)
-        except BaseException as error:  # the boundary: whatever broke, nobody is left waiting
-            self._fail(batch, self._named(error))
-            if not isinstance(error, Exception):
-                raise
-        else:
-            self._batcher.pace.count(time.perf_counter() - begun_s, len(batch))
-
-    def _fail(self, batch: list[Entry], error: ServiceError) -> None:
-        """Answer a batch and all that must not be learned once it failed."""
-        # While the store is away what waits would meet the same error, only later.
-        behind = (
-            self._batcher.take_all() if isinstance(error, StoreUnavailable) else self._batcher.take_followers(batch)
-        )
-        for entry in batch + behind:
-            entry.resolve(error)
-
-    def _named(self, error: BaseException) -> ServiceError:
-        """The error that callers get for what broke a batch; it is logged here."""
-        if isinstance(error, UnknownModel):
-            self._end(error)
-        if isinstance(error, ServiceError):
-            log.warning("model %s: %s", self.model, error)
-            return error
-        if isinstance(error, asyncio.CancelledError):
-            return self._refusal or Draining()
-        log.error("model %s: an unforeseen error", self.model, exc_info=error)
-        return ServiceError("the batch failed; the service's log says why")
-
-    def _end(self, error: UnknownModel) -> None:
-        """Take no more items of a model that is gone, and end."""
-        self._refusal = self._refusal or error
-        self._fail(self._batcher.take_all(), error)
-        self._arrived.set()
-
-    async def _keep_house(self) -> None:
-        """What is due between two batches; a failure, whatever it is, only postpones it."""
-        self._metrics.queue_depth.labels(self.model).set(len(self._batcher))
-        if not self._owner.is_certain:
-            return
-        self._metrics.weights_version.labels(self.model).set(self.weights_version)
-        try:
-            await self._owner.snapshot_if_due()
-            await self._population.sweep(self.spec)
-        except Exception as error:
-            self._named(error)
+        await self._loop.abort(refusal)
 
     @asynccontextmanager
     async def between_batches(self) -> AsyncIterator[Turn]:
@@ -374,13 +326,12 @@ class Engine:
             ServiceError: What new items are refused with, if they are.
             StoreUnavailable: If the store did not answer.
         """
-        async with self._turn:
-            if self._refusal is not None:
-                raise self._refusal.with_traceback(None)
+        async with self._loop.visiting():
+            self._refuse_if_told()
             try:
                 await self._owner.ensure()
             except UnknownModel as error:
-                self._end(error)
+                self._loop.end(error)
                 raise
             async with self._owner.owning():
                 yield Turn(self._owner.learner, self._partition, self._batch_bound, self._population)

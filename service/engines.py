@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 
 from model.spec import ModelSpec
+from service.belief_cache import BeliefCache
 from service.bounds import Bound, SharedBounds
 from service.catalogue import Catalogue
 from service.compute import ComputeThread
@@ -50,6 +51,7 @@ class Engines:
         self._bounds = SharedBounds(Bound(settings.max_queue_total), Bound(settings.max_reads))
         self.history = History(store, self.catalogue, reading, self._bounds)
         self.events = Events()
+        self._cache = BeliefCache(settings.belief_cache_bytes, metrics.cache_bytes)
         self._open = OpenEngines(self._engine, self.catalogue.record, settings, metrics)
         self.leaving = False
         self.draining = False
@@ -66,6 +68,10 @@ class Engines:
             StoreUnavailable: If the store did not answer.
         """
         return self._open.use(model)
+
+    def ready(self, model: str) -> Engine | None:
+        """The model's engine for one call that is made at once, if it is open; ``None`` if :meth:`get` has to wait."""
+        return self._open.ready(model)
 
     async def get(self, model: str) -> Engine:
         """The model's engine, for one call that is made at once: an engine without work may be closed.
@@ -290,6 +296,7 @@ class Engines:
             self._bounds,
             self._metrics,
             self.events,
+            self._cache,
         )
 
     async def _close(self, model: str) -> None:

@@ -19,9 +19,6 @@ from dataclasses import dataclass
 import orjson
 
 from service.errors import ServiceError, UnknownModel
-from service.replies import with_item
-from service.store import BeliefChange
-from service.views import iso_time
 
 MAX_EVENTS = 4096
 """Most events that a ring holds."""
@@ -43,6 +40,19 @@ CHUNK_BYTES = 64 * 2**10
 
 EVENT_BYTES = 300
 """What an event takes in memory beside its text and its stream's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one item led to.
+
+    Args:
+        stream: The item's.
+        text: The reply with its item, as JSON.
+    """
+
+    stream: str
+    text: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +105,9 @@ class Ring:
         """What tells a reader that it missed so many up to this event; None where that is not known."""
         return self.place(number) + b'event: missed\ndata: {"missed":%b}\n\n' % orjson.dumps(count)
 
-    def add(self, change: BeliefChange) -> None:
+    def add(self, told: Told) -> None:
         """Append what one item led to."""
-        self._append(change.stream, b"%bdata: %b\n\n" % (self.place(self.last + 1), _data(change)))
+        self._append(told.stream, b"%bdata: %b\n\n" % (self.place(self.last + 1), told.text))
 
     def add_gap(self) -> None:
         """Append that some may have been learned that are not told."""
@@ -235,13 +245,13 @@ class Events:
             if not ring.readers and ring.refusal is None:
                 ring.expiry = asyncio.get_running_loop().call_later(RESUME_S, self._rings.pop, model, None)
 
-    def publish(self, model: str, changes: Iterable[BeliefChange]) -> None:
-        """Tell readers what was learned; does nothing where there are none."""
+    def publish(self, model: str, learned: Iterable[Told]) -> None:
+        """Tell readers what was learned; does nothing where there are none, and does not even look at it."""
         ring = self._rings.get(model)
         if ring is None:
             return
-        for change in changes:
-            ring.add(change)
+        for told in learned:
+            ring.add(told)
         ring.trim(self._share)
         ring.wake()
 
@@ -275,11 +285,3 @@ class Events:
         for other in self._rings.values():
             other.trim(self._share)
         return ring
-
-
-def _data(change: BeliefChange) -> bytes:
-    """The reply with its item, as JSON."""
-    item = change.item
-    if item is None:
-        return with_item(change.reply, b"null", None)
-    return with_item(change.reply, item.values, None if item.timestamp_us is None else iso_time(item.timestamp_us))

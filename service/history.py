@@ -6,11 +6,14 @@ from typing import Any
 
 import orjson
 
+from model.codec import DamagedRecord
+from model.reply import Reply
+from model.reply_form import ReplyForm
+from model.spec import ModelSpec
 from service.bounds import SharedBounds
 from service.catalogue import Catalogue
 from service.compute import ComputeThread
 from service.errors import ServiceError, UnknownStream
-from service.replies import leave_experts_out
 from service.store import KeptItems, Store
 from service.views import iso_time
 
@@ -42,33 +45,37 @@ class History:
             StoreUnavailable: If the store did not answer.
         """
         with self._bounds.reading():
-            await self._catalogue.record(model)
+            spec = (await self._catalogue.record(model)).spec
             try:
                 # One more, for the prediction that awaited the oldest.
                 found = await self._store.partition(model).load_items(stream, limit + 1)
                 if found is None:
                     raise UnknownStream(model, stream)
-                return await self._compute.run(render, stream, found, limit)
-            except ValueError as error:  # a damaged record, or one that holds no JSON
+                return await self._compute.run(render, spec, stream, found, limit)
+            except DamagedRecord as error:
                 raise ServiceError(f"what is kept of the stream is damaged: {error}", stream=stream) from error
 
 
-def render(stream: str, found: KeptItems, limit: int) -> bytes:
-    """The last ``limit`` of the items found, each with the prediction that awaited it."""
+def render(spec: ModelSpec, stream: str, found: KeptItems, limit: int) -> bytes:
+    """The last ``limit`` of the items found, each with the prediction that awaited it.
+
+    Raises:
+        DamagedRecord: If what is kept of one of them cannot be read.
+    """
+    form = ReplyForm(spec)
     entries: list[dict[str, Any]] = []
     awaiting: dict[str, Any] | None = None
     for kept in found.seen:
-        reply = orjson.loads(kept.reply)
-        if kept.item is not None and kept.sequence > found.applied - limit:
-            time_us = kept.item.timestamp_us
+        reply = Reply.decode(spec, kept.sequence, kept.reply)
+        told = form.result(reply, with_experts=False)
+        if kept.sequence > found.applied - limit:
             entry = {
                 "sequence": kept.sequence,
-                "item": orjson.Fragment(kept.item.values),
-                "timestamp": None if time_us is None else iso_time(time_us),
+                "item": form.values(reply),
+                "timestamp": None if reply.timestamp_us is None else iso_time(reply.timestamp_us),
                 "prediction": awaiting,
-                "score": reply["score"],
+                "score": told["score"],
             }
             entries.append(entry)
-        awaiting = reply["prediction"]
-        leave_experts_out(reply["prediction"])
+        awaiting = told["prediction"]
     return orjson.dumps({"stream": stream, "sequence": found.applied, "items": entries})

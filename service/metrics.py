@@ -29,13 +29,27 @@ class Metrics:
             "stepahead_request_seconds", "Requests and how long their answer took.",
             ["method", "route", "status"], buckets=REQUEST_S, registry=registry,
         )  # fmt: skip
+        self._requests: dict[tuple[str, str, int], Histogram] = {}  # its parts, found once: a look takes microseconds
         self.batch_size = Histogram(
             "stepahead_batch_items", "Items in a micro-batch.", buckets=BATCH, registry=registry
         )
         self.queued = self._phase("queue", "From acceptance to the micro-batch.")
-        self.load = self._phase("load", "Reading a batch's beliefs.")
-        self.step = self._phase("step", "Scoring, learning and predicting for a batch.")
-        self.commit = self._phase("commit", "Making a batch durable.")
+        self.load = self._phase("load", "Reading the beliefs of a group that are not in memory.")
+        self.step = self._phase("step", "Scoring, learning and predicting for a micro-batch.")
+        self.commit = self._phase("commit", "Making a group of micro-batches durable.")
+        self.rounds = Histogram(
+            "stepahead_group_batches", "Micro-batches in a commit.", buckets=BATCH, registry=registry
+        )
+        self.cache_hits = Counter(
+            "stepahead_belief_cache_hits_total", "Beliefs that were in memory when an item came.", registry=registry
+        )
+        self.cache_misses = Counter(
+            "stepahead_belief_cache_misses_total", "Beliefs that were read from the store, new streams' included.",
+            registry=registry,
+        )  # fmt: skip
+        self.cache_bytes = Gauge(
+            "stepahead_belief_cache_bytes", "Memory of the beliefs that are kept in it, nearly.", registry=registry
+        )
         self.queue_depth = Gauge("stepahead_queue_items", "Items waiting.", ["model"], registry=registry)
         self.weights_version = Gauge(
             "stepahead_weights_version", "Weight updates so far.", ["model"], registry=registry
@@ -73,6 +87,21 @@ class Metrics:
             self.conversations.labels(kind)  # there from the start, at 0
             self.unanswered.labels(kind)
             self.frames.labels(kind)
+
+    def observe_request(self, method: str, route: str, status: int, taken_s: float) -> None:
+        """Count a request and how long its answer took.
+
+        Args:
+            method: One of those there are, or ``other``.
+            route: The path's format.
+            status: Of the answer; 0 where none began.
+            taken_s: Seconds.
+        """
+        key = method, route, status
+        instrument = self._requests.get(key)
+        if instrument is None:
+            instrument = self._requests[key] = self.requests.labels(method, route, status or "aborted")
+        instrument.observe(taken_s)
 
     def forget(self, model: str) -> None:
         """Drop what is labelled with a model that was closed."""

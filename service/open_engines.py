@@ -67,16 +67,19 @@ class OpenEngines:
         """The model's engine, if it is in memory and takes items; that does not count as a use."""
         return self._residents.peek(model)
 
+    def ready(self, model: str) -> Engine | None:
+        """The model's engine, if it is open and nobody waits to change that: who came first is served first."""
+        return None if self._refused or (self._locks and model in self._locks) else self._residents.find(model)
+
     async def get(self, model: str) -> Engine:
         """The model's engine, opened if it is not yet.
 
         Raises:
             ServiceError: As :meth:`open`.
         """
-        if model not in self._locks and not self._refused:  # else others wait: who came first is served first
-            engine = self._residents.find(model)
-            if engine is not None:
-                return engine
+        engine = self.ready(model)
+        if engine is not None:
+            return engine
         async with self.lock(model):
             return await self.open(model)
 
@@ -109,6 +112,7 @@ class OpenEngines:
             return engine
         if self._residents.remove(model) is not None:  # one that ended
             self.forget(model)
+        self._residents.weigh()
         if not self._residents.has_room:
             await self._check(model)
         await self._make_room()
@@ -137,6 +141,7 @@ class OpenEngines:
         """Close the engines that nobody used for ``model_idle_s``, and more where they take too much memory."""
         while (model := self._longest_idle(monotonic() - self._idle_s)) is not None:
             await self._close(model)
+        self._residents.weigh()
         while self._residents.is_over and (model := self._longest_idle()) is not None:
             await self._close(model)
 

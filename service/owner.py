@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 
 from model.learner import Learner
 from model.spec import ModelSpec
-from model.step import Step
+from service.belief_cache import Met, PartitionBeliefs
 from service.compute import ComputeThread
 from service.errors import LeaseLost, ServiceError, StoreFull, StoreUnavailable, UnknownModel
 from service.lease import Lease
-from service.store import BeliefChange, Partition
+from service.rounds import Draft
+from service.store import Partition
 from service.weights_log import WeightsLog
 
 
@@ -27,6 +30,7 @@ class Owner:
         load_spec: Reads the model's spec as it is now; raises ``UnknownModel`` if it was deleted.
         compute: Where weights are changed.
         weights: What the store has of them.
+        beliefs: Those that this owner committed last.
     """
 
     def __init__(
@@ -36,12 +40,14 @@ class Owner:
         load_spec: Callable[[], Awaitable[ModelSpec]],
         compute: ComputeThread,
         weights: WeightsLog,
+        beliefs: PartitionBeliefs,
     ) -> None:
         self._model = model
         self._partition = partition
         self._load_spec = load_spec
         self._compute = compute
         self._weights = weights
+        self.beliefs = beliefs
         self._lease = Lease(model, partition)
         self.learner: Learner  # set by recover
         self.is_certain = False
@@ -60,6 +66,7 @@ class Owner:
     async def recover(self) -> None:
         """Take the lease, and spec and weights as the store has them; raises what :meth:`ensure` does."""
         self.is_certain = False
+        self.beliefs.clear()
         spec = await self._load_spec()
         if "learner" in vars(self) and spec.fields != self.learner.spec.fields:
             raise UnknownModel(self._model)  # what waits was read as items of the one that is gone
@@ -67,19 +74,28 @@ class Owner:
         self.learner = await self._weights.recover(spec)
         self.is_certain = True
 
-    async def commit(self, step: Step, changes: Sequence[BeliefChange]) -> None:
-        """Make a step durable, then adopt it; to be called under :meth:`owning`.
+    async def commit(self, draft: Draft) -> int | None:
+        """Make a group durable, then adopt it; to be called under :meth:`owning`.
+
+        Returns:
+            When, by the store's clock; None if a stream is not, or no longer, as memory has it: then nothing was
+            written.
 
         Raises:
             LeaseLost: If another instance took the partition; nothing was written.
             StoreFull: If the store has no room; nothing was written.
             StoreUnavailable: If the store did not answer; the outcome is then unknown.
         """
+        ttl_s = self.learner.spec.ttl_s
+        expires_s = math.inf if ttl_s is None else monotonic() + ttl_s
         self.is_certain = False  # also where the wait is cancelled
-        await self._partition.commit(changes, version=step.version, redo=step.redo, ttl_s=self.learner.spec.ttl_s)
-        await self._compute.run(self.learner.adopt, step)
+        done_us = await self._partition.commit(draft.changes, version=draft.version, redo=draft.redo, ttl_s=ttl_s)
+        if done_us is not None:
+            self.learner = await self._compute.run(draft.adopt) if draft.has_lessons else draft.adopt()
+            self.beliefs.keep((c.stream, Met(c.belief, c.sequence, done_us, expires_s)) for c in draft.changes)
+            self._weights.count(draft.redo)
         self.is_certain = True
-        self._weights.count(step.redo)
+        return done_us
 
     async def begin_anew(self, learner: Learner) -> None:
         """Go on with other weights, between two batches; to be called under :meth:`owning`.

@@ -17,8 +17,8 @@ class Pace:
         self.batch_s = 0.0
         self.batch_items = 0.0
 
-    def count(self, seconds: float, n_items: int) -> None:
-        """Take note of one batch that was done."""
+    def count(self, seconds: float, n_items: float) -> None:
+        """Take note of one batch that was done, or of the mean of those of a group."""
         self.batch_s += _NEWEST * (seconds - self.batch_s)
         self.batch_items += _NEWEST * (n_items - self.batch_items)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from collections.abc import Sequence
 
 from model.spec import ModelSpec
-from service.batcher import Entry
 from service.errors import Overloaded
-from service.store import Partition, StoredStream
+from service.store import Partition
 
 RESWEEP_S = 1.0
 """Least time between two sweeps that a full model asks for; a sweep looks at every stream."""
@@ -30,19 +29,11 @@ class Population:
         # Some time in the past: a model that is never open for long is swept as often, counted in the time it is open.
         self._swept_s = time.monotonic() - random.uniform(0, SWEEP_EVERY_S)
 
-    async def admit(
-        self, batch: Sequence[Entry], stored: Sequence[StoredStream | None], spec: ModelSpec
-    ) -> tuple[list[Entry], list[StoredStream | None]]:
-        """The part of a batch that there is room for; new streams over ``max_streams`` are answered ``overloaded``."""
-        if spec.max_streams is None:
-            return list(batch), list(stored)
-        new = [e for e, s in zip(batch, stored, strict=True) if s is None and e.sequence in (None, 1)]
-        refused = {id(entry) for entry in new[await self._room(len(new), spec.max_streams) :]} if new else set()
-        for entry in new:
-            if id(entry) in refused:
-                entry.resolve(_full(spec.max_streams))
-        kept = [(e, s) for e, s in zip(batch, stored, strict=True) if id(e) not in refused]
-        return [e for e, _ in kept], [s for _, s in kept]
+    async def room(self, wanted: int, spec: ModelSpec) -> float:
+        """How many of the streams that are wanted may be created, or more."""
+        if spec.max_streams is None or not wanted:
+            return math.inf
+        return await self._room(wanted, spec.max_streams)
 
     async def require_room(self, spec: ModelSpec) -> None:
         """Return if there is room for a new stream.
@@ -51,7 +42,7 @@ class Population:
             Overloaded: If the model holds ``max_streams``.
         """
         if spec.max_streams is not None and not await self._room(1, spec.max_streams):
-            raise _full(spec.max_streams)
+            raise full(spec.max_streams)
 
     async def sweep(self, spec: ModelSpec) -> None:
         """Now and then forget the expired streams of a model whose streams expire."""
@@ -73,5 +64,6 @@ class Population:
         return await self._partition.forget_expired()
 
 
-def _full(max_streams: int) -> Overloaded:
+def full(max_streams: int | None) -> Overloaded:
+    """What a new stream is answered that is one too many."""
     return Overloaded(f"the model holds its {max_streams} streams", max_streams=max_streams)

@@ -67,13 +67,17 @@ class Recovery:
         compute: Where weights are decoded and redone.
         spec: The model's.
         damaged: Counts what cannot be read, by ``kind``.
+        device: Of the learner, see :func:`model.device.network_on`.
     """
 
-    def __init__(self, partition: Partition, compute: ComputeThread, spec: ModelSpec, damaged: Counter) -> None:
+    def __init__(
+        self, partition: Partition, compute: ComputeThread, spec: ModelSpec, damaged: Counter, device: str = "cpu"
+    ) -> None:
         self._partition = partition
         self._compute = compute
         self._spec = spec
         self._damaged = damaged
+        self._device = device
 
     async def run(self) -> Recovered:
         """Recover, as far as possible.
@@ -105,7 +109,7 @@ class Recovery:
             what = f"the {'previous ' if is_previous else ''}snapshot"
             what += "" if version is None else f" of version {version}"
             try:
-                learner = await self._compute.run(_decode, self._spec, snapshot, version)
+                learner = await self._compute.run(_decode, self._spec, snapshot, version, self._device)
             except OtherFormat as error:
                 raise self._unreadable(what, error) from error
             except DamagedRecord as error:
@@ -114,7 +118,7 @@ class Recovery:
             else:
                 size = len(snapshot or b"")
                 return Recovered(learner, max(stored.last, learner.version), stored.last, size, damaged)
-        learner = await self._compute.run(Learner, self._spec)
+        learner = await self._compute.run(Learner, self._spec, device=self._device)
         return Recovered(learner, stored.last, stored.last, None, damaged)
 
     async def _redo(self, found: Recovered, page: Page) -> tuple[Page, str | None]:
@@ -188,11 +192,11 @@ class Recovery:
         return UnreadableFormat(f"{what} of partition {self._partition.name!r}", error.why)
 
 
-def _decode(spec: ModelSpec, snapshot: bytes | None, version: int | None) -> Learner:
+def _decode(spec: ModelSpec, snapshot: bytes | None, version: int | None, device: str) -> Learner:
     """The learner of a snapshot; ``version`` is what the store says of it, ``None`` for nothing."""
     if snapshot is None:
         raise DamagedRecord(Kind.WEIGHTS, "it is missing")
-    learner = Learner.from_snapshot(spec, snapshot)
+    learner = Learner.from_snapshot(spec, snapshot, device)
     if version is not None and learner.version != version:
         raise DamagedRecord(Kind.WEIGHTS, f"it says that it is of version {learner.version}")
     return learner

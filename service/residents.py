@@ -105,7 +105,6 @@ class Residents:
             if self._open.get(engine.model) is entry and engine.is_open:
                 self._open.move_to_end(engine.model)
                 entry.used_s = monotonic()
-                self._weigh(entry)
 
     def may_leave(self, model: str) -> bool:
         """Whether nobody uses a model's engine and it has nothing to do."""
@@ -126,7 +125,10 @@ class Residents:
                 return model
         return None
 
-    def _weigh(self, entry: _Open) -> None:
-        n_bytes = entry.engine.n_bytes  # counts grow
-        self._n_bytes += n_bytes - entry.n_bytes
-        entry.n_bytes = n_bytes
+    def weigh(self) -> None:
+        """Look how much memory each takes by now: counts grow."""
+        for entry in self._open.values():
+            if entry.engine.is_open:
+                n_bytes = entry.engine.n_bytes
+                self._n_bytes += n_bytes - entry.n_bytes
+                entry.n_bytes = n_bytes

@@ -54,7 +54,7 @@ def _check_readable(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def _parse_timestamp(value: Any) -> int | None:
+def parse_timestamp(value: Any) -> int | None:
     """Microseconds since 1970 UTC of an ISO 8601 text; without a zone it is UTC."""
     if value is None:
         return None
@@ -79,7 +79,7 @@ StreamId = Annotated[
 ]
 TimestampUs = Annotated[
     int | None,
-    BeforeValidator(_parse_timestamp),
+    BeforeValidator(parse_timestamp),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}),
 ]
 

@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     kept_replies: int = Field(
         64, ge=1, le=65_536, description="Replies and items kept per stream, for resends and its history."
     )
+    belief_cache_bytes: int = Field(
+        256 * 2**20, ge=0, le=2**50, description="Memory for the beliefs used last, of all models, in bytes; 0: none."
+    )
     snapshot_every_updates: int = Field(
         1000, ge=1, le=1_000_000, description="Weight updates after which the weights are snapshotted."
     )
@@ -127,6 +130,9 @@ class Settings(BaseSettings):
         30.0, gt=0, le=3600, description="Longest wait at the end for accepted items, in seconds."
     )
     threads: int = Field(1, ge=1, le=1024, description="CPU threads that one learning step may use.")
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        "cpu", description="Where networks compute: cpu, cuda, or auto, which is cuda where there is one."
+    )
     log_level: LogLevel = Field("info", description="Least severe message logged: debug, info, warning or error.")
 
     @field_validator("redis_url")
@@ -139,6 +145,15 @@ class Settings(BaseSettings):
 
             check_url(value.get_secret_value())
         return value
+
+    @field_validator("device")
+    @classmethod
+    def _is_there(cls, value: Literal["cpu", "cuda", "auto"]) -> Literal["cpu", "cuda"]:
+        if value == "cpu":
+            return value
+        from model.device import choose  # noqa: PLC0415 - torch takes seconds, and the default needs none of it
+
+        return choose(value)
 
     @field_validator("api_keys")
     @classmethod

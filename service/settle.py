@@ -1,146 +1,167 @@
-"""What of a batch is to be learned, and learning it; resends, gaps and stale items are answered here."""
+"""What of a group is to be learned: resends, gaps and stale items are told from what is next in its stream.
+
+A group is several micro-batches, *rounds*, that one commit makes durable. What it says of each item is what it would
+say if every round had a commit of its own: each is compared with where the rounds before it leave its stream.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from model.belief import Beliefs
-from model.codec import DamagedRecord, checksum_of
-from model.items import item_values
+from model.codec import DamagedRecord
 from model.learner import Learner
-from model.step import Step
+from model.reply import Reply
 from service.batcher import Entry
-from service.compute import ComputeThread
 from service.errors import SequenceGap, SequenceStale, ServiceError, StoreUnavailable
 from service.metrics import Metrics
-from service.replies import encode_reply, encode_values, mark_duplicate
-from service.store import BeliefChange, KeptItem, Partition, StoredStream
+from service.population import full
+from service.rounds import Attempt
+from service.store import KeptReply, Partition
 
 
 @dataclass(frozen=True, slots=True)
-class Todo:
-    """The entries that are next in their streams, and the beliefs they meet, in the same order.
+class Aside:
+    """An item that is not learned.
 
     Args:
-        entries: To be learned.
-        beliefs: Decoded.
-        awaited_by: The checksum of each belief as it is stored; empty where there is none yet.
+        entry: The item.
+        expected: The sequence that its stream awaits in its round.
+        n_ahead: Items of the group that its stream learns before: that many must be durable before it is answered.
+        refusal: What it is answered if that is known; ``None`` for a resend.
     """
-
-    entries: list[Entry]
-    beliefs: Beliefs
-    awaited_by: list[bytes]
-
-
-async def settle(
-    batch: Sequence[Entry],
-    stored: Sequence[StoredStream | None],
-    learner: Learner,
-    partition: Partition,
-    compute: ComputeThread,
-    metrics: Metrics,
-) -> Todo:
-    """Compare each entry's sequence with its stream's belief; answer all that is not next.
-
-    Args:
-        batch: At most one entry per stream.
-        stored: What the store holds of each entry's stream.
-        learner: Decodes the beliefs.
-        partition: Holds the replies kept for resends.
-        compute: Where beliefs are decoded.
-        metrics: Counts resends.
-    """
-    readable, beliefs = await compute.run(_decode, learner, batch, stored)
-    todo: list[int] = []
-    resent: list[tuple[Entry, int, int]] = []  # with what was expected and what was received
-    for i, (entry, last) in enumerate(zip(readable, beliefs.sequence.tolist(), strict=True)):
-        expected = last + 1
-        received = entry.sequence or expected
-        if received == expected:
-            todo.append(i)
-        elif received > expected:
-            entry.resolve(SequenceGap(entry.stream, expected, received))
-        else:
-            resent.append((entry, expected, received))
-    await _answer_resent(resent, partition, metrics)
-    met = {entry.stream: b"" if s is None else checksum_of(s.belief) for entry, s in zip(batch, stored, strict=True)}
-    entries = [readable[i] for i in todo]
-    checksums = [met[entry.stream] for entry in entries]
-    return Todo(entries, beliefs[todo] if len(todo) < len(readable) else beliefs, checksums)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An item and what a commit was to write for it."""
 
     entry: Entry
-    change: BeliefChange
+    expected: int
+    n_ahead: int
+    refusal: ServiceError | None = None
+
+    @property
+    def sequence(self) -> int:
+        """Of the item."""
+        return self.entry.sequence or self.expected
+
+    @property
+    def is_of_group(self) -> bool:
+        """Whether it is sent again after an item of the same group."""
+        return self.refusal is None and self.expected - self.n_ahead <= self.sequence
 
 
-async def applied(attempts: Sequence[Attempt], partition: Partition) -> list[Attempt]:
-    """Read which attempts of a commit were written, once no write of the past can still arrive.
+@dataclass(slots=True)
+class Round:
+    """One micro-batch: at most one item of each stream.
 
-    Where a stream is neither where the commit left it nor where it found it (another owner wrote to it, or it expired),
-    that cannot be told. If its item's sender did not number it, it is answered so; else it may be tried again, as its
-    number says whether it is new.
+    Args:
+        taken: As it was taken off the queue.
+        todo: Those that are next in their streams.
+        asides: All others.
     """
-    found = []
-    kept = await partition.load_replies([(a.change.stream, a.change.sequence) for a in attempts])
-    for attempt, there in zip(attempts, kept, strict=True):
-        if there.reply == attempt.change.reply:
-            found.append(attempt)
-        elif there.applied != attempt.change.sequence - 1 and attempt.entry.sequence is None:
-            attempt.entry.resolve(StoreUnavailable("whether the item was learned can no longer be told"))
-    return found
+
+    taken: list[Entry]
+    todo: list[Entry] = field(default_factory=list)
+    asides: list[Aside] = field(default_factory=list)
 
 
-def learn(learner: Learner, todo: Todo) -> tuple[Step, list[BeliefChange]]:
-    """One step, and its results as they are stored and sent; changes nothing."""
-    step = learner.step(todo.beliefs, [entry.item for entry in todo.entries])
-    results = step.render([entry.frame.experts for entry in todo.entries])
-    changes = []
-    for entry, result, belief, awaited_by in zip(
-        todo.entries, results, step.encoded_beliefs, todo.awaited_by, strict=True
-    ):
-        values = encode_values(item_values(learner.spec, entry.item))
-        item = KeptItem(values, entry.item.timestamp_us, awaited_by)
-        reply = encode_reply(entry.stream, result)
-        changes.append(BeliefChange(entry.stream, result["sequence"], belief, reply, item))
-    return step, changes
+def settle(
+    group: Sequence[Sequence[Entry]], stored: Mapping[str, int | None], room: float, max_streams: int | None
+) -> list[Round]:
+    """Compare each entry's sequence with where its stream will be; answers nothing.
+
+    Args:
+        group: Rounds of at most one entry per stream.
+        stored: The sequence of each stream; ``None`` where there is none yet.
+        room: Streams that may be created.
+        max_streams: What bounds them.
+    """
+    begun = {stream: sequence or 0 for stream, sequence in stored.items()}
+    last, rounds = dict(begun), []
+    for taken in group:
+        found = Round(list(taken))
+        for entry in taken:
+            expected = last[entry.stream] + 1
+            n_ahead = last[entry.stream] - begun[entry.stream]
+            received = entry.sequence or expected
+            if received == expected:
+                if expected == 1 and stored[entry.stream] is None:
+                    if room < 1:
+                        found.asides.append(Aside(entry, expected, n_ahead, full(max_streams)))
+                        continue
+                    room -= 1
+                found.todo.append(entry)
+                last[entry.stream] = expected
+            elif received > expected:
+                gap = SequenceGap(entry.stream, expected, received)
+                found.asides.append(Aside(entry, expected, n_ahead, gap))
+            else:
+                found.asides.append(Aside(entry, expected, n_ahead))
+        rounds.append(found)
+    return rounds
 
 
-async def _answer_resent(resent: Sequence[tuple[Entry, int, int]], partition: Partition, metrics: Metrics) -> None:
-    kept = await partition.load_replies([(entry.stream, received) for entry, _, received in resent])
-    for (entry, expected, received), there in zip(resent, kept, strict=True):
+ItemId = tuple[str, int]
+"""A stream and a sequence."""
+
+
+async def load_resent(asides: Iterable[Aside], partition: Partition) -> dict[ItemId, KeptReply]:
+    """Read what is kept of the items that were sent again, but for those of the group itself.
+
+    Raises:
+        StoreUnavailable: If the store did not answer.
+    """
+    items = [(a.entry.stream, a.sequence) for a in asides if a.refusal is None and not a.is_of_group]
+    return dict(zip(items, await partition.load_replies(items), strict=True))
+
+
+def answer(
+    asides: Iterable[Aside], kept: Mapping[ItemId, KeptReply], learner: Learner, ring: int, metrics: Metrics
+) -> None:
+    """Answer items that are not learned.
+
+    Args:
+        asides: They.
+        kept: Of those that were sent again.
+        learner: Of the model.
+        ring: How many replies a stream keeps: what is kept now may have given way before an item's own round.
+        metrics: Counts resends.
+    """
+    for aside in asides:
+        entry, sequence = aside.entry, aside.sequence
+        if aside.refusal is not None:
+            entry.resolve(aside.refusal)
+            continue
+        there = kept[entry.stream, sequence]
         if there.damage is not None:
             entry.resolve(ServiceError(f"the kept reply is damaged: {there.damage}", stream=entry.stream))
-        elif there.reply is None:
-            entry.resolve(SequenceStale(entry.stream, expected, received))
+        elif there.kept is None or sequence < aside.expected - ring:
+            entry.resolve(SequenceStale(entry.stream, aside.expected, sequence))
         else:
             try:
-                answer = mark_duplicate(there.reply, experts=entry.frame.experts)
-            except ValueError as error:
+                reply = Reply.decode(learner.spec, sequence, there.kept.reply)
+            except DamagedRecord as error:
                 entry.resolve(ServiceError(f"the kept reply is damaged: {error}", stream=entry.stream))
                 continue
             metrics.duplicates.inc()
-            entry.resolve(answer)
+            entry.resolve(learner.form.reply(entry.stream, reply, duplicate=True, with_experts=entry.frame.experts))
 
 
-def _decode(
-    learner: Learner, batch: Sequence[Entry], stored: Sequence[StoredStream | None]
-) -> tuple[list[Entry], Beliefs]:
-    """Decode all beliefs; a damaged one costs its own stream an error, not the batch."""
-    records = [None if s is None else s.belief for s in stored]
-    try:
-        return list(batch), learner.decode_beliefs(records)
-    except DamagedRecord:
-        good = []
-        for i, (entry, record) in enumerate(zip(batch, records, strict=True)):
-            try:
-                learner.decode_beliefs([record])
-            except DamagedRecord as error:
-                entry.resolve(ServiceError(f"the stored belief is damaged: {error}", stream=entry.stream))
-            else:
-                good.append(i)
-        return [batch[i] for i in good], learner.decode_beliefs([records[i] for i in good])
+async def applied(rounds: Sequence[Sequence[Attempt]], partition: Partition) -> list[list[Attempt]]:
+    """Read which attempts of a commit were written, once no write of the past can still arrive.
+
+    Of each stream all were, or none: the last one tells. Where a stream is neither where the commit left it nor where
+    it found it (another owner wrote to it, or it expired), that cannot be told. An item that its sender did not number
+    is answered so; others may be tried again, as their number says whether they are new.
+    """
+    attempts: dict[str, list[Attempt]] = {}
+    for attempt in (attempt for taken in rounds for attempt in taken):
+        attempts.setdefault(attempt.entry.stream, []).append(attempt)
+    last = [(stream, own[-1].kept.sequence) for stream, own in attempts.items()]
+    written = set()
+    for own, there in zip(attempts.values(), await partition.load_replies(last), strict=True):
+        if there.reply == own[-1].kept.reply:
+            written.add(own[0].entry.stream)
+        elif there.applied != own[0].kept.sequence - 1:
+            for attempt in own:
+                if attempt.entry.sequence is None:
+                    attempt.entry.resolve(StoreUnavailable("whether the item was learned can no longer be told"))
+    found = ([attempt for attempt in taken if attempt.entry.stream in written] for taken in rounds)
+    return [taken for taken in found if taken]

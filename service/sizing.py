@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -11,15 +12,14 @@ from model.codec import Kind as RecordKind
 from model.codec import pack
 from model.examples import example_dtype
 from model.features import n_dense
-from model.items import Item, item_values
+from model.items import Item
 from model.learner import Learner
-from model.network import Network
 from model.ngrams.counts import MAX_ROWS
 from model.ngrams.lookup import ROW
 from model.ngrams.mix import lesson_dtype
+from model.parameters import ParameterLayout
 from model.spec import ModelSpec
-from service.replies import encode_reply, encode_values
-from service.store.ring import Kept, KeptItem
+from service.store.ring import PER_PART, Kept
 from service.weights_log import REDO_TO_SNAPSHOT
 
 MAX_VALUE_BYTES = 2**29
@@ -37,11 +37,12 @@ STREAM_NAME_BYTES = 16
 STREAM_KEY_BYTES = 540
 """What the store adds for a stream: key, hash, its fields but the replies, the place among the names. Measured."""
 
-REPLY_KEY_BYTES = 58
-"""What the store adds for a kept reply: a field, its place in the hash, the sequence. Measured."""
+PART_KEY_BYTES = 58
+"""What the store adds for each part of a stream's ring of replies: a field, its place in the hash. Measured."""
 
 _OPEN_VALUE = "value-{:02d}"  # as long as the values of open vocabularies are taken to be
 _WARM_UP = 24  # items after which a reply has all its parts, and a category knows more values than a reply names
+_STEP_US = 3_600_001_000  # between items: most are timed to the millisecond
 _COPIES = 4  # of the parameters: themselves, two means of the optimiser, its step factors
 _SAVED_COPIES = 3  # of these in a snapshot
 _FLOAT = 4  # bytes, and as many of a count
@@ -86,7 +87,7 @@ class Size:
 def memory_bytes(learner: Learner) -> int:
     """What an open model takes in memory, nearly."""
     counts = 0 if learner.counts is None else learner.counts.rows.nbytes
-    return MODEL_BYTES + _COPIES * learner.weights.parameters.flat.nbytes + counts
+    return MODEL_BYTES + _COPIES * int(learner.weights.flat.nbytes) + counts
 
 
 def size_of(
@@ -110,8 +111,8 @@ def size_of(
         ValueError: If the model is too large for the service.
     """
     check_size(spec)
-    belief, reply = _belief_bytes(spec), _reply_bytes(spec, "s" * name_bytes)
-    key = STREAM_KEY_BYTES + 2 * (name_bytes - STREAM_NAME_BYTES) + REPLY_KEY_BYTES * kept_replies
+    belief, reply = _belief_bytes(spec), _reply_bytes(spec)
+    key = STREAM_KEY_BYTES + 2 * (name_bytes - STREAM_NAME_BYTES) + PART_KEY_BYTES * math.ceil(kept_replies / PER_PART)
     stream = belief + reply * kept_replies + key
     snapshot = _snapshot_bytes(spec)
     redo = 2 * min(snapshot_every_updates * _redo_bytes(spec), REDO_TO_SNAPSHOT * snapshot + _redo_bytes(spec))
@@ -150,7 +151,7 @@ def check_size(spec: ModelSpec) -> None:
 
 
 def _n_parameters(spec: ModelSpec) -> int:
-    return Network(spec, n_dense(spec)).layout.size
+    return ParameterLayout.of(spec, n_dense(spec)).size
 
 
 def _belief_bytes(spec: ModelSpec) -> int:
@@ -175,7 +176,7 @@ def _redo_bytes(spec: ModelSpec) -> int:
     return _HEAD_BYTES + example_dtype(spec).itemsize + lesson
 
 
-def _reply_bytes(spec: ModelSpec, stream: str) -> int:
+def _reply_bytes(spec: ModelSpec) -> int:
     """Of what a stream that has run for a while keeps of an item.
 
     It is found by the smallest network, which answers in the same form.
@@ -187,12 +188,12 @@ def _reply_bytes(spec: ModelSpec, stream: str) -> int:
         item = Item(
             tuple(source.standard_normal(len(spec.reals)).tolist()),
             tuple(values[n % len(values)] for values in vocabularies),
+            n * _STEP_US,
         )
         step = learner.step(beliefs, [item])
         learner.adopt(step)
         beliefs = step.beliefs
-        values = encode_values(item_values(spec, item))
-        replies.append(len(Kept(1, encode_reply(stream, step.render()[0]), KeptItem(values)).encode()))
+        replies.append(len(Kept(1, step.replies()[0].encode()).encode()))
     return max(replies)
 
 

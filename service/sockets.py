@@ -29,6 +29,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._fail = self.conn.fail
         self.conn.fail = self._name_failure  # type: ignore[method-assign]  # the parser's own way to end
         self.frames: list[bytes | bytearray] = []  # type: ignore[assignment]
+        self._end: Any = None  # what ends the messages, if it was come upon and not yet received
         self._is_full = False  # more waits to be written than should
         self._unsent_bytes = 0  # when the last ping was sent
         self._heard_s = 0.0  # when something was received last; the loop's clock
@@ -79,11 +80,24 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     async def receive(self) -> Any:
         """The next message; reading goes on once there is no other."""
+        if self._end is not None:
+            message, self._end = self._end, None
+            return message
         message = await self.queue.get()
-        if self.queue.empty():
-            self.read_paused = False
-            self._read_if_may()
+        self._read_if_wanted()
         return message
+
+    def messages(self, most: int) -> list[bytes]:
+        """The messages behind the last one received that are here already."""
+        found: list[bytes] = []
+        while len(found) < most and self._end is None and not self.queue.empty():
+            message: Any = self.queue.get_nowait()
+            if message["type"] == "websocket.receive":
+                found.append(message["bytes"])
+            else:
+                self._end = message
+        self._read_if_wanted()
+        return found
 
     def handle_ping(self) -> None:
         """Answer a ping, but for one that comes after the end."""
@@ -139,6 +153,9 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         """How much of what was written has not left yet."""
         return self.transport.get_write_buffer_size()
 
+    def body_bytes(self) -> None:
+        """None: what comes is messages."""
+
     def cut_off(self, code: int, reason: str, last: bytes) -> None:  # noqa: ARG002 - of answers over HTTP
         """Close, and break off if the client does not read that either."""
         if self.close_sent or self.transport.is_closing():
@@ -151,6 +168,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         """Leave it to the application to close, which answers first what it took."""
         if not self.handshake_initiated:
             self.transport.close()
+
+    def _read_if_wanted(self) -> None:
+        if self.queue.empty():
+            self.read_paused = False
+            self._read_if_may()
 
     def _read_if_may(self) -> None:
         if not (self.read_paused or self._is_full) or self.close_sent:

@@ -50,7 +50,7 @@ async def create(engine: Engine, turn: Turn, stream: str, belief: bytes) -> dict
     if await turn.partition.load([stream]) != [None]:
         raise StreamExists(engine.model, stream)
     await turn.population.require_room(spec)
-    summary = await _summarise(engine, turn, stream, StoredStream(belief, 0, 0))
+    summary = await _summarise(engine, turn, stream, StoredStream(belief, 0, 0, 0))
     new = NewStream(stream, summary["sequence"], belief)
     created_us = await turn.partition.copies.create([new], ttl_s=spec.ttl_s)
     if created_us is None:
@@ -116,7 +116,9 @@ async def restore_snapshot(engine: Engine, stream: str, snapshot: str) -> dict[s
             raise UnknownSnapshot(snapshot)
         try:
             kept = StreamSnapshot.decode(data)
-            summary = await _summarise(engine, turn, stream, StoredStream(kept.belief, stored.created_us, 0))
+            summary = await _summarise(
+                engine, turn, stream, StoredStream(kept.belief, stored.created_us, 0, kept.sequence)
+            )
         except (DamagedRecord, ServiceError) as error:
             raise ServiceError(f"the snapshot is damaged: {error}", stream=stream, snapshot=snapshot) from error
         restored_us = await turn.partition.copies.restore(stream, kept, ttl_s=turn.learner.spec.ttl_s)

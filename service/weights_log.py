@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from prometheus_client import Counter
 
@@ -36,13 +37,17 @@ class WeightsLog:
         compute: Where weights are encoded and redone.
         every_updates: Weight updates after which a snapshot is due at the latest.
         damaged: Counts stored records that cannot be read, by ``kind``.
+        device: Of the learner, see :func:`model.device.network_on`.
     """
 
-    def __init__(self, partition: Partition, compute: ComputeThread, every_updates: int, damaged: Counter) -> None:
+    def __init__(
+        self, partition: Partition, compute: ComputeThread, every_updates: int, damaged: Counter, device: str = "cpu"
+    ) -> None:
         self._partition = partition
         self._compute = compute
         self._every_updates = every_updates
         self._damaged = damaged
+        self._device = device
         self._updates = 0
         self._redo_bytes = 0
         self._redone = 0
@@ -60,7 +65,7 @@ class WeightsLog:
             LeaseLost: If another owner took the partition.
             StoreUnavailable: If the store did not answer.
         """
-        found = await Recovery(self._partition, self._compute, spec, self._damaged).run()
+        found = await Recovery(self._partition, self._compute, spec, self._damaged, self._device).run()
         learner = found.learner
         if not found.is_whole:
             learner.version = found.last + 1
@@ -81,11 +86,10 @@ class WeightsLog:
             )  # fmt: skip
         return learner
 
-    def count(self, redo: bytes | None) -> None:
-        """Take note of one committed update; ``None`` if no weight changed."""
-        if redo is not None:
-            self._updates += 1
-            self._redo_bytes += len(redo)
+    def count(self, redo: Sequence[bytes]) -> None:
+        """Take note of committed updates."""
+        self._updates += len(redo)
+        self._redo_bytes += sum(map(len, redo))
 
     @property
     def is_due(self) -> bool:

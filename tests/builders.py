@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from model import experts
 from model.belief import Beliefs
 from model.items import Item, parse_item
 from model.learner import Learner
 from model.spec import CellKind, FieldSpec, LearnSpec, ModelSpec
+from model.step import Step
 from service.store import Partition
 
 MIXED = (
@@ -60,10 +62,22 @@ def feed(learner: Learner, beliefs: Beliefs, n_items: int, *, seed: int = 0, mis
     return beliefs
 
 
+def redo_of(step: Step) -> list[bytes]:
+    """A step's redo record, if it has one."""
+    return [] if step.redo is None else [step.redo]
+
+
 async def reply_of(partition: Partition, stream: str, sequence: int) -> bytes | None:
     """The reply that is kept of one item."""
     (kept,) = await partition.load_replies([(stream, sequence)])
     return kept.reply
+
+
+def mix_experts(records: np.ndarray, network: np.ndarray) -> experts.Mixed:
+    """Mix in what the network says, (B, R), of each stream's and field's next item; ``records`` is changed."""
+    for place in np.ndindex(*network.shape):
+        experts.mix(records["fields"][place], network[place])
+    return experts.pending(records)
 
 
 def wave(n: int, *, period: float = 12.0, noise: float = 0.05, seed: int = 0) -> list[float]:

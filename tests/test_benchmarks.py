@@ -9,7 +9,9 @@ from click.testing import CliRunner
 from benchmarks import experiment, quality, recovery, tails
 
 
-@pytest.mark.parametrize("name", ["chaos.__main__", "drift", "experiment", "learner", "quality", "recovery", "tails"])
+@pytest.mark.parametrize(
+    "name", ["bench.__main__", "chaos.__main__", "drift", "experiment", "quality", "recovery", "tails"]
+)
 def test_each_benchmark_says_what_it_does(name: str) -> None:
     """Each is imported whole, and its command line read."""
     done = CliRunner().invoke(import_module(f"benchmarks.{name}").main, ["--help"])

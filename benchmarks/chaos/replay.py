@@ -18,7 +18,8 @@ from benchmarks.chaos.workload import Workload
 from model.codec import DamagedRecord
 from model.items import item_values
 from model.learner import Learner
-from service.replies import encode_reply, encode_values
+from model.reply_form import ReplyForm
+from service.replies import encode_values
 
 Place = tuple[str, int]
 """A stream and a sequence."""
@@ -99,8 +100,7 @@ def judge(workload: Workload, replies: Replies, sent: Mapping[str, int], stored:
     for (stream, sequence), observed in stored.items.items():
         item = workload.item(stream, sequence)
         values = encode_values(item_values(workload.spec, item))
-        bits = differing_bits(observed.values, values) if observed is not None else 8 * len(values)
-        bits += observed is None or observed.timestamp_us != item.timestamp_us
+        bits = differing_bits(observed.values, values) + (observed.timestamp_us != item.timestamp_us)
         if bits:
             verdict.reply_bits += bits
             verdict.note(f"{workload.model}, {stream!r}, item {sequence}: {bits} bits of the kept item differ")
@@ -168,9 +168,10 @@ class _Replay:
         beliefs = self.learner.decode_beliefs([self.beliefs.get(stream) for stream in streams])
         items = [self._workload.item(stream, sequence) for stream, sequence in batch]
         step = self.learner.step(beliefs, items)
-        for (stream, sequence), result in zip(batch, step.results, strict=True):
+        form = ReplyForm(self._workload.spec)
+        for (stream, sequence), reply in zip(batch, step.replies(), strict=True):
             acknowledged = self._replies[stream][sequence].reply
-            bits = differing_bits(acknowledged, encode_reply(stream, result))
+            bits = differing_bits(acknowledged, form.reply(stream, reply))
             if bits:
                 self._verdict.reply_bits += bits
                 self._verdict.note(f"{self._workload.model}, {stream!r}, item {sequence}: {bits} bits of the reply")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-from model.compiled.kernels import Array, kernel, summing_part
+import numpy as np
+from numpy.typing import NDArray
+
+from model.compiled.kernels import Array, summing_part
 
 
 @summing_part
@@ -25,27 +28,38 @@ def _finite(values: Array) -> bool:
     return bool(total == zero)
 
 
-@kernel
 def update(
     gradient: Array,
-    old: tuple[Array, Array, Array],
-    new: tuple[Array, Array, Array],
-    betas: tuple[float, float],
-    biases: tuple[float, float],
+    flat: Array,
+    first: Array,
+    second: Array,
+    new_flat: Array,
+    new_first: Array,
+    new_second: Array,
+    beta_1: float,
+    beta_2: float,
+    bias_1: float,
+    bias_2: float,
     epsilon: float,
     rate: float,
-    factors: Array,
+    factors: NDArray[np.float32],
     max_norm: float,
     tiny: float,
 ) -> bool:
-    """One guarded Adam step; see :func:`model.optimiser.update`.
+    """One guarded Adam step; see :meth:`model.network.Network.update`.
 
     Args:
         gradient: (P,).
-        old: Parameters, running mean of the gradient and of its square, (P,) each.
-        new: What becomes of these, filled in.
-        betas: Of the two running means.
-        biases: What they are too small by: 1 - beta to the power of the number of updates.
+        flat: Parameters, (P,).
+        first: Running mean of the gradient, (P,).
+        second: Running mean of its square, (P,).
+        new_flat: What becomes of these three, (P,) each, filled in.
+        new_first: Likewise.
+        new_second: Likewise.
+        beta_1: Share of the first running mean that is kept.
+        beta_2: Of the second.
+        bias_1: What the first running mean is too small by: 1 - beta_1 to the power of the number of updates.
+        bias_2: Likewise the second.
         epsilon: Keeps the division defined.
         rate: Step size.
         factors: What each parameter's step size is times the rate, (P,).
@@ -56,20 +70,18 @@ def update(
         Whether gradient and result are finite; if not, what was filled in is of no use.
     """
     kind = gradient.dtype.type
-    flat, first, second = old
-    new_flat, new_first, new_second = new
     norm = kind(math.sqrt(_square(gradient)))
     if not norm < math.inf:  # also false for NaN
         return False
     scale = kind(max_norm / norm if norm > max_norm else 1.0)
-    beta_1, beta_2, small = kind(betas[0]), kind(betas[1]), kind(epsilon)
-    rest_1, rest_2 = kind(1 - betas[0]), kind(1 - betas[1])
-    step, root = kind(rate / biases[0]), kind(1 / math.sqrt(biases[1]))
+    keep_1, keep_2, small = kind(beta_1), kind(beta_2), kind(epsilon)
+    rest_1, rest_2 = kind(1 - beta_1), kind(1 - beta_2)
+    step, root = kind(rate / bias_1), kind(1 / math.sqrt(bias_2))
     least, zero = kind(tiny), kind(0)
     for i in range(gradient.size):
         change = scale * gradient[i]
-        mean = beta_1 * first[i] + rest_1 * change
-        square = beta_2 * second[i] + rest_2 * change * change
+        mean = keep_1 * first[i] + rest_1 * change
+        square = keep_2 * second[i] + rest_2 * change * change
         mean = zero if abs(mean) < least else mean
         square = zero if square < least else square
         value = flat[i] - step * factors[i] * mean / (kind(math.sqrt(square)) * root + small)

@@ -7,52 +7,78 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from model.compiled.kernels import Array, add, add_product, copy, kernel, log_sum, tanhs
+from model.compiled.kernels import Array, add_row_product, fill, log_sum, tanhs
 
 Slots = NDArray[np.int64]
+Integers = NDArray[np.int32]
 
 
-@kernel
-def full_step(
+def correct(  # noqa: PLR0912  one pass over what a stream has
     memory: Array,
-    slope: Array,
-    readout: Array,
+    last: Array,
+    gates: Array,
+    extra: Array,
+    output_gate: int,
     outputs: Array,
+    readout: Array,
     targets: Array,
-    slots: Slots,
-    n_known: Slots,
+    slots: Integers,
+    n_known: Integers,
+    n_inputs: Integers,
     bounds: Slots,
     is_open: NDArray[np.bool_],
+    rates: Array,
+    most: float,
     damping: float,
     tiny: float,
-    step: Array,
+    steps: Array,
+    corrected: Array,
+    slopes: Array,
 ) -> None:
-    """Change of the memory that a rate of one would make; see :func:`model.correction.full_step`.
+    """See :meth:`model.network.Network.correct`.
 
     Args:
         memory: Gradient of each stream's loss, (B, L, H).
-        slope: Derivative of the top layer's hidden state with respect to its memory, (B, H).
-        readout: (H, O).
+        last: State that is corrected, (B, L, S, H).
+        gates: That led to it, (L, B, G*H).
+        extra: Likewise; the squashed memory in cells with a memory of its own, (L, B, H).
+        output_gate: Which gate the squashed memory is multiplied with; -1 where there is none.
         outputs: (B, O).
+        readout: (H, O).
         targets: (B, R); NaN where missing.
         slots: (B, C); -1 where missing.
         n_known: (B, C).
+        n_inputs: Streams without any keep their state, (B,).
         bounds: Where each category field's logits begin among the outputs, and the end, (C+1,).
         is_open: (C,).
+        rates: (B, L, H).
+        most: That a unit of the memory changes by.
         damping: Share of the gradient's square that is added to the curvature.
         tiny: Keeps the division defined.
-        step: (B, L, H), filled in.
+        steps: (B, L, H), filled in like all that follow.
+        corrected: (B, L, S, H).
+        slopes: (B, L, H).
     """
-    n, layers, width = memory.shape
-    direction = memory[:, layers - 1] * slope
-    moved = np.zeros((n, readout.shape[1]), memory.dtype)
-    likely = np.empty(readout.shape[1], memory.dtype)
-    add_product(direction, readout, moved)
+    n, layers, parts, width = last.shape
+    kind = memory.dtype
+    one, limit = kind.type(1), kind.type(most)
+    direction, inner = np.empty(width, kind), np.empty(width, kind)
+    along, likely = np.empty(outputs.shape[1], kind), np.empty(outputs.shape[1], kind)
+    gate_at = output_gate * width
     for b in range(n):
-        along = moved[b]
+        top = memory[b, layers - 1]
         square, curvature = 0.0, 0.0
         for u in range(width):
-            square += memory[b, layers - 1, u] ** 2
+            slope = one
+            if parts > 1:
+                squashed = extra[layers - 1, b, u]
+                slope = one - squashed * squashed
+            if output_gate >= 0:
+                slope *= gates[layers - 1, b, gate_at + u]
+            direction[u] = top[u] * slope
+            square += top[u] ** 2
+        fill(along, 0)
+        add_row_product(direction, readout, along)
         for r in range(targets.shape[1]):
             if not math.isnan(targets[b, r]):
                 curvature += along[r] ** 2
@@ -67,34 +93,20 @@ def full_step(
                 curvature += squares - mean * mean
         scale = square / (curvature + damping * square + tiny)
         for layer in range(layers):
+            own = last[b, layer]
             for u in range(width):
-                change = -scale * memory[b, layer, u]
-                step[b, layer, u] = change if math.isfinite(change) else 0
-
-
-@kernel
-def correct(last: Array, gate: Array, change: Array, begun: NDArray[np.bool_], layer: int, states: Array) -> None:
-    """Correct the memory of one layer, and derive its hidden state from it.
-
-    Args:
-        last: State after the window, (B, S, H).
-        gate: What the squashed memory is multiplied with, (B, H); not used where the memory is the hidden state.
-        change: Of the memory, (B, L, H).
-        begun: Streams that have a window; others keep their state, (B,).
-        layer: Which of ``change`` and ``states``.
-        states: (B, L, S, H), the layer's filled in.
-    """
-    n, parts, width = last.shape
-    scratch = np.empty(2 * width, last.dtype)
-    for b in range(n):
-        own = states[b, layer]
-        for part in range(parts):
-            copy(last[b, part], own[part])
-        if not begun[b]:
-            continue
-        add(change[b, layer], own[parts - 1])
-        if parts > 1:
-            copy(own[1], own[0])
-            tanhs(own[0], scratch)
+                change = kind.type(-scale * memory[b, layer, u])
+                change = change if math.isfinite(change) else kind.type(0)
+                steps[b, layer, u] = change
+                moved = min(max(rates[b, layer, u] * change, -limit), limit) if n_inputs[b] > 0 else kind.type(0)
+                inner[u] = own[parts - 1, u] + moved
+                corrected[b, layer, parts - 1, u] = inner[u]
+            if parts == 1:
+                for u in range(width):
+                    slopes[b, layer, u] = one
+                continue
+            tanhs(inner)
             for u in range(width):
-                own[0, u] *= gate[b, u]
+                gate = gates[layer, b, gate_at + u] if output_gate >= 0 else one
+                slopes[b, layer, u] = gate * (one - inner[u] * inner[u])
+                corrected[b, layer, 0, u] = gate * inner[u] if n_inputs[b] > 0 else own[0, u]

@@ -5,12 +5,10 @@ The formulas are those of :class:`model.cells.Fused`, the arguments those of :mo
 
 from __future__ import annotations
 
-import numpy as np
-
-from model.compiled.kernels import Array, add, add_back, add_product, copy, fill, kernel, skip, tanhs
+from model.compiled.kernels import Array, add, add_back, add_product, copy, fill, part, skip, tanhs
 
 
-@kernel
+@part
 def forward(
     gates: Array,
     states: Array,
@@ -20,15 +18,14 @@ def forward(
     out: Array,
     out_bias: Array,
 ) -> None:
-    """See :class:`model.compiled.cells.Kernels`; the one gate is the candidate, extra is ``tanh(c)``."""
+    """See :mod:`model.compiled.cells`; the one gate is the candidate, extra is ``tanh(c)``."""
     length, n, width = extra.shape
-    scratch = np.empty(2 * width, gates.dtype)
     for k in range(length):
         add_product(states[k].reshape(n, 2 * width), recurrent, gates[k])
         for b in range(n):
             if length - k > n_inputs[b]:
                 fill(gates[k, b], 0)
-            tanhs(gates[k, b], scratch)
+            tanhs(gates[k, b])
             copy(out_bias, extra[k, b])
         add_product(gates[k], out, extra[k])
         for b in range(n):
@@ -37,11 +34,11 @@ def forward(
                 skip(before, after, gates[k, b], squashed)
                 continue
             copy(squashed, after[1])
-            tanhs(squashed, scratch)
+            tanhs(squashed)
             copy(squashed, after[0])
 
 
-@kernel
+@part
 def backward(
     gates: Array,
     states: Array,  # noqa: ARG001  gates and extra are enough
@@ -52,11 +49,12 @@ def backward(
     memory: Array,
     projected: Array,
     product: Array,  # noqa: ARG001  the same as projected
+    to_start: bool,
     recurrent: Array,
     out: Array,
     out_bias: Array,  # noqa: ARG001  linear
 ) -> None:
-    """See :class:`model.compiled.cells.Kernels`."""
+    """See :mod:`model.compiled.cells`."""
     length, n, width = extra.shape
     one = gates.dtype.type(1)
     for k in range(length - 1, length - 1 - len(projected), -1):
@@ -78,4 +76,5 @@ def backward(
             fill(carry[b, 1], 0)
             for u in range(width):
                 projected[at, b, u] *= one - gates[k, b, u] * gates[k, b, u]
-        add_back(projected[at], recurrent, carry.reshape(n, 2 * width))
+        if at or to_start:
+            add_back(projected[at], recurrent, carry.reshape(n, 2 * width))

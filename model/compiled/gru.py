@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.compiled.kernels import Array, add, add_back, add_product, copy, fill, kernel, sigmoids, skip, tanhs
+from model.compiled.kernels import Array, add, add_back, add_product, copy, fill, part, sigmoids, skip, tanhs
 
 
-@kernel
-def forward(gates: Array, states: Array, extra: Array, n_inputs: Array, recurrent: Array) -> None:
-    """See :class:`model.compiled.cells.Kernels`; gates are reset, update, candidate.
+@part
+def forward(
+    gates: Array,
+    states: Array,
+    extra: Array,
+    n_inputs: Array,
+    recurrent: Array,
+    out: Array,  # noqa: ARG001  this cell has none
+    out_bias: Array,  # noqa: ARG001  likewise
+) -> None:
+    """See :mod:`model.compiled.cells`; gates are reset, update, candidate.
 
     Extra is the candidate's share of the recurrent product, before the reset gate.
     """
     length, n, width = extra.shape
-    product, scratch = np.empty((n, 3 * width), gates.dtype), np.empty(2 * width, gates.dtype)
+    product = np.empty((n, 3 * width), gates.dtype)
     for k in range(length):
         for b in range(n):
             fill(product[b], 0)
@@ -28,17 +36,17 @@ def forward(gates: Array, states: Array, extra: Array, n_inputs: Array, recurren
                 skip(before, after, gate, extra[k, b])
                 continue
             add(product[b, : 2 * width], gate[: 2 * width])
-            sigmoids(gate[: 2 * width], scratch)
+            sigmoids(gate[: 2 * width])
             copy(product[b, 2 * width :], extra[k, b])
             for u in range(width):
                 gate[2 * width + u] += gate[u] * extra[k, b, u]
-            tanhs(gate[2 * width :], scratch)
+            tanhs(gate[2 * width :])
             for u in range(width):
                 new = gate[2 * width + u]
                 after[0, u] = new + gate[width + u] * (before[0, u] - new)
 
 
-@kernel
+@part
 def backward(
     gates: Array,
     states: Array,
@@ -49,9 +57,12 @@ def backward(
     memory: Array,
     projected: Array,
     product: Array,
+    to_start: bool,
     recurrent: Array,
+    out: Array,  # noqa: ARG001  this cell has none
+    out_bias: Array,  # noqa: ARG001  likewise
 ) -> None:
-    """See :class:`model.compiled.cells.Kernels`."""
+    """See :mod:`model.compiled.cells`."""
     length, n, width = extra.shape
     one = gates.dtype.type(1)
     for k in range(length - 1, length - 1 - len(projected), -1):
@@ -75,4 +86,5 @@ def backward(
                 product[at, b, 2 * width + u] = grad_new * reset
                 memory[at, b, u] = grad[u]
                 grad[u] = grad[u] * update
-        add_back(product[at], recurrent, carry[:, 0])
+        if at or to_start:
+            add_back(product[at], recurrent, carry[:, 0])

@@ -1,98 +1,86 @@
-"""The products with input weights and readout, and their gradients."""
+"""The products with input weights and readout, and their gradients; all arrays are contiguous."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from model.compiled.kernels import Array, add, add_back, add_product, copy, fill, kernel
+from model.compiled.kernels import Array, add, add_product, part
 
-BLAS_ROWS = 32
-"""Rows of a weight gradient's product (streams by window positions) from which torch's matrix product is faster."""
+Slots = NDArray[np.int64]
 
 
-@kernel
-def project(
-    dense: Array, slots: NDArray[np.int64], offsets: NDArray[np.int64], matrix: Array, bias: Array, out: Array
-) -> None:
-    """The first layer's input product: dense inputs, and for each category value its row of the matrix.
+@part
+def product(x: Array, n: int, slots: Slots, offsets: Slots, weights: Array, bias: Array, out: Array) -> None:
+    """``out`` (N, J): inputs times weights (n+V, J), plus bias (J,); for each category value its row of the weights.
 
     Args:
-        dense: (B, K, D).
-        slots: (B, K, C); -1 where missing.
+        x: (N, n or more); its first ``n`` columns are the inputs.
+        n: Inputs.
+        slots: (N, C); -1 where missing.
         offsets: Row of each category field's first slot, (C,).
-        matrix: (D+V, J).
+        weights: (n+V, J).
         bias: (J,).
-        out: (K, B, J), filled in.
+        out: (N, J), filled in.
     """
-    n, length, n_dense = dense.shape
-    for k in range(length):
-        for b in range(n):
-            copy(bias, out[k, b])
-        add_product(dense[:, k], matrix[:n_dense], out[k])
-        for b in range(n):
-            for c in range(offsets.size):
-                if slots[b, k, c] >= 0:
-                    add(matrix[offsets[c] + slots[b, k, c]], out[k, b])
+    for r in range(out.shape[0]):
+        for j in range(bias.size):
+            out[r, j] = bias[j]
+    add_product(x[:, :n], weights, out)
+    for r in range(out.shape[0]):
+        for c in range(slots.shape[1]):
+            if slots[r, c] >= 0:
+                add(weights[offsets[c] + slots[r, c]], out[r])
 
 
-@kernel
-def product(x: Array, matrix: Array, bias: Array, out: Array) -> None:
-    """``out`` (T, B, J): the hidden part of the states x (T, B, S, I) times the matrix (I, J), plus bias (J,)."""
-    for t in range(out.shape[0]):
-        for b in range(out.shape[1]):
-            copy(bias, out[t, b])
-        add_product(x[t, :, 0], matrix, out[t])
+@part
+def add_to_rows(grad: Array, slots: Slots, offsets: Slots, weights: Array) -> None:
+    """Add the gradient (N, J) of :func:`product` to the rows of the weights (D+V, J) that it took."""
+    for r in range(grad.shape[0]):
+        for c in range(offsets.size):
+            if slots[r, c] >= 0:
+                add(grad[r], weights[offsets[c] + slots[r, c]])
 
 
-@kernel
-def back(grad: Array, matrix: Array, out: Array) -> None:
-    """``out`` (T, B, I): the gradient (T, B, J) of a product with the matrix (I, J), with respect to what went in."""
-    for t in range(out.shape[0]):
-        for b in range(out.shape[1]):
-            fill(out[t, b], 0)
-        add_back(grad[t], matrix, out[t])
-
-
-@kernel
-def add_to_rows(grad: Array, slots: NDArray[np.int64], offsets: NDArray[np.int64], matrix: Array) -> None:
-    """Add the gradient (K, B, J) of :func:`project` to the rows of the matrix (D+V, J) that it took."""
-    for k in range(grad.shape[0]):
-        for b in range(grad.shape[1]):
-            for c in range(offsets.size):
-                if slots[b, k, c] >= 0:
-                    add(grad[k, b], matrix[offsets[c] + slots[b, k, c]])
-
-
-@kernel
-def _few_outer(x: Array, grad: Array, out: Array) -> None:
-    n, width = grad.shape
-    whole = n - n % 4
-    for i in range(out.shape[0]):
-        row = out[i]
-        fill(row, 0)
-        for r in range(0, whole, 4):
-            a, b, c, d = x[r, i], x[r + 1, i], x[r + 2, i], x[r + 3, i]
-            for j in range(width):
-                row[j] = row[j] + a * grad[r, j] + b * grad[r + 1, j] + c * grad[r + 2, j] + d * grad[r + 3, j]
-        for r in range(whole, n):
-            a = x[r, i]
-            for j in range(width):
-                row[j] += a * grad[r, j]
-
-
-def outer(x: Array, grad: Array, out: Array) -> None:
-    """Gradient of a matrix, ``out`` (I, J): the sum over N rows of the products of x (N, I) and grad (N, J)."""
-    if len(x) < BLAS_ROWS:
-        _few_outer(x, grad, out)
-    else:
-        torch.mm(torch.from_numpy(x).T, torch.from_numpy(grad), out=torch.from_numpy(out))
-
-
-@kernel
-def sum_rows(grad: Array, out: Array) -> None:
-    """Gradient of a bias, ``out`` (J,): the sum of the rows of grad (N, J)."""
-    fill(out, 0)
+@part
+def add_rows(grad: Array, out: Array) -> None:
+    """Add the rows of grad (N, J), the gradient of a bias, to ``out`` (J,)."""
     for r in range(grad.shape[0]):
         add(grad[r], out)
+
+
+@part
+def add_outer(x: Array, grad: Array, out: Array) -> None:
+    """Add to ``out`` (I, J) the sum over N rows of the products of x (N, I or more) and grad (N, J).
+
+    Four rows of each at a time, so that what is read is used four times.
+    """
+    n, width = grad.shape
+    whole, high = n - n % 4, out.shape[0] - out.shape[0] % 4
+    for i in range(0, high, 4):
+        out1, out2, out3, out4 = out[i], out[i + 1], out[i + 2], out[i + 3]
+        for r in range(0, whole, 4):
+            a1, b1, c1, d1 = x[r, i], x[r + 1, i], x[r + 2, i], x[r + 3, i]
+            a2, b2, c2, d2 = x[r, i + 1], x[r + 1, i + 1], x[r + 2, i + 1], x[r + 3, i + 1]
+            a3, b3, c3, d3 = x[r, i + 2], x[r + 1, i + 2], x[r + 2, i + 2], x[r + 3, i + 2]
+            a4, b4, c4, d4 = x[r, i + 3], x[r + 1, i + 3], x[r + 2, i + 3], x[r + 3, i + 3]
+            for j in range(width):
+                a, b, c, d = grad[r, j], grad[r + 1, j], grad[r + 2, j], grad[r + 3, j]
+                out1[j] = out1[j] + a1 * a + b1 * b + c1 * c + d1 * d
+                out2[j] = out2[j] + a2 * a + b2 * b + c2 * c + d2 * d
+                out3[j] = out3[j] + a3 * a + b3 * b + c3 * c + d3 * d
+                out4[j] = out4[j] + a4 * a + b4 * b + c4 * c + d4 * d
+        for r in range(whole, n):
+            _add_multiple(x[r, i], grad[r], out1)
+            _add_multiple(x[r, i + 1], grad[r], out2)
+            _add_multiple(x[r, i + 2], grad[r], out3)
+            _add_multiple(x[r, i + 3], grad[r], out4)
+    for i in range(high, out.shape[0]):
+        for r in range(n):
+            _add_multiple(x[r, i], grad[r], out[i])
+
+
+@part
+def _add_multiple(factor: float, row: Array, out: Array) -> None:
+    for j in range(out.size):
+        out[j] += factor * row[j]

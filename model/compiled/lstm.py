@@ -5,16 +5,21 @@ The formulas are those of :class:`model.cells.Lstm`, the arguments those of :mod
 
 from __future__ import annotations
 
-import numpy as np
-
-from model.compiled.kernels import Array, add, add_back, add_product, copy, fill, kernel, sigmoids, skip, tanhs
+from model.compiled.kernels import Array, add, add_back, add_product, copy, fill, part, sigmoids, skip, tanhs
 
 
-@kernel
-def forward(gates: Array, states: Array, extra: Array, n_inputs: Array, recurrent: Array) -> None:
-    """See :class:`model.compiled.cells.Kernels`; gates are input, forget, output, candidate, extra is ``tanh(c)``."""
+@part
+def forward(
+    gates: Array,
+    states: Array,
+    extra: Array,
+    n_inputs: Array,
+    recurrent: Array,
+    out: Array,  # noqa: ARG001  this cell has none
+    out_bias: Array,  # noqa: ARG001  likewise
+) -> None:
+    """See :mod:`model.compiled.cells`; gates are input, forget, output, candidate, extra is ``tanh(c)``."""
     length, n, width = extra.shape
-    scratch = np.empty(3 * width, gates.dtype)
     for k in range(length):
         add_product(states[k, :, 0], recurrent, gates[k])
         for b in range(n):
@@ -22,18 +27,18 @@ def forward(gates: Array, states: Array, extra: Array, n_inputs: Array, recurren
             if length - k > n_inputs[b]:
                 skip(before, after, gate, extra[k, b])
                 continue
-            sigmoids(gate[: 3 * width], scratch)
-            tanhs(gate[3 * width :], scratch)
+            sigmoids(gate[: 3 * width])
+            tanhs(gate[3 * width :])
             squashed = extra[k, b]
             for u in range(width):
                 after[1, u] = gate[u] * gate[3 * width + u] + gate[width + u] * before[1, u]
             copy(after[1], squashed)
-            tanhs(squashed, scratch)
+            tanhs(squashed)
             for u in range(width):
                 after[0, u] = gate[2 * width + u] * squashed[u]
 
 
-@kernel
+@part
 def backward(
     gates: Array,
     states: Array,
@@ -44,9 +49,12 @@ def backward(
     memory: Array,
     projected: Array,
     product: Array,  # noqa: ARG001  the same as projected
+    to_start: bool,
     recurrent: Array,
+    out: Array,  # noqa: ARG001  this cell has none
+    out_bias: Array,  # noqa: ARG001  likewise
 ) -> None:
-    """See :class:`model.compiled.cells.Kernels`."""
+    """See :mod:`model.compiled.cells`."""
     length, n, width = extra.shape
     one = gates.dtype.type(1)
     for k in range(length - 1, length - 1 - len(projected), -1):
@@ -71,4 +79,5 @@ def backward(
                 memory[at, b, u] = change
                 cell[u] = change * keep
             fill(hidden, 0)
-        add_back(projected[at], recurrent, carry[:, 0])
+        if at or to_start:
+            add_back(projected[at], recurrent, carry[:, 0])

@@ -5,16 +5,21 @@ The formulas are those of :class:`model.cells.Rnn`, the arguments those of :mod:
 
 from __future__ import annotations
 
-import numpy as np
-
-from model.compiled.kernels import Array, add, add_back, add_product, copy, fill, kernel, skip, tanhs
+from model.compiled.kernels import Array, add, add_back, add_product, copy, fill, part, skip, tanhs
 
 
-@kernel
-def forward(gates: Array, states: Array, extra: Array, n_inputs: Array, recurrent: Array) -> None:
-    """See :class:`model.compiled.cells.Kernels`; the one gate is the candidate, extra is not used."""
-    length, n, width = extra.shape
-    scratch = np.empty(2 * width, gates.dtype)
+@part
+def forward(
+    gates: Array,
+    states: Array,
+    extra: Array,
+    n_inputs: Array,
+    recurrent: Array,
+    out: Array,  # noqa: ARG001  this cell has none
+    out_bias: Array,  # noqa: ARG001  likewise
+) -> None:
+    """See :mod:`model.compiled.cells`; the one gate is the candidate, extra is not used."""
+    length, n, _ = extra.shape
     for k in range(length):
         add_product(states[k, :, 0], recurrent, gates[k])
         for b in range(n):
@@ -22,11 +27,11 @@ def forward(gates: Array, states: Array, extra: Array, n_inputs: Array, recurren
             if length - k > n_inputs[b]:
                 skip(before, after, gate, extra[k, b])
                 continue
-            tanhs(gate, scratch)
+            tanhs(gate)
             copy(gate, after[0])
 
 
-@kernel
+@part
 def backward(
     gates: Array,
     states: Array,  # noqa: ARG001  the gate is enough
@@ -37,9 +42,12 @@ def backward(
     memory: Array,
     projected: Array,
     product: Array,  # noqa: ARG001  the same as projected
+    to_start: bool,
     recurrent: Array,
+    out: Array,  # noqa: ARG001  this cell has none
+    out_bias: Array,  # noqa: ARG001  likewise
 ) -> None:
-    """See :class:`model.compiled.cells.Kernels`."""
+    """See :mod:`model.compiled.cells`."""
     length, n, width = extra.shape
     one = gates.dtype.type(1)
     for k in range(length - 1, length - 1 - len(projected), -1):
@@ -54,4 +62,5 @@ def backward(
                 memory[at, b, u] = carry[b, 0, u]
                 projected[at, b, u] = carry[b, 0, u] * (one - gates[k, b, u] * gates[k, b, u])
                 carry[b, 0, u] = 0
-        add_back(projected[at], recurrent, carry[:, 0])
+        if at or to_start:
+            add_back(projected[at], recurrent, carry[:, 0])

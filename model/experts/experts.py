@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.experts import lags, mixing, records, regression, scales
+from model.experts import lags, records, regression
+from model.experts.lags import describe, search
+from model.experts.mixing import learn_mix
+from model.experts.records import FIELD, MAX_VALUE
+from model.experts.regression import forecast, learn
+from model.experts.scales import follow
+from model.kernels import ITEMS, PERIODS, SINGLES_OF_FIELDS, VALUES, clip, fields_of, kernel, row
 
 Floats = NDArray[np.float64]
 
-_REGRESSION = ("coefficients", "covariance", "features")
-_PAST = ("path", "residuals", "correlations", "periods")
+_PARTS = (
+    *("items", "fields", "features", "coefficients", "covariance"),
+    *("periods", "path", "residuals", "correlations"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,12 @@ class Mixed:
     mean: Floats
     weights: Floats
     forecasts: Floats
+
+    @classmethod
+    def room(cls, n: int, n_reals: int) -> Self:
+        """For ``n`` streams, to be filled in."""
+        shape = (n, n_reals, len(records.EXPERTS))
+        return cls(np.empty((n, n_reals)), np.empty(shape), np.empty(shape))
 
 
 def experts_dtype(n_reals: int, size: records.Size) -> np.dtype[np.void]:
@@ -52,40 +67,42 @@ def observe(experts: np.ndarray, values: Floats, stand_in: Floats) -> None:
         values: What was observed, (B, R); NaN where missing.
         stand_in: Takes a missing value's place as the last value, (B, R); kept within what the field has shown.
     """
-    values = np.clip(values, -records.MAX_VALUE, records.MAX_VALUE)
-    items, fields = experts["items"].copy(), experts["fields"]
-    # Kernels want contiguous rows; of a batch these are copies.
-    coefficients, covariance, features = (np.ascontiguousarray(experts[name]) for name in _REGRESSION)
-    path, residuals, correlations, periods = (experts[name] for name in _PAST)
-    mixing.learn(fields, values)
-    regression.learn(fields, coefficients, covariance, features, residuals, values, items, scales.RATE)
-    lags.search(
-        *(fields, coefficients, covariance, residuals, correlations, periods, values, items),
-        *(regression.PRIOR, regression.MEMORY),
-    )
-    scales.follow(fields, path, values, stand_in, items)
-    lags.describe(fields, path, residuals, periods, features, items)
-    regression.forecast(fields, coefficients, features)
-    for name, rows in zip(_REGRESSION, (coefficients, covariance, features), strict=True):
-        experts[name] = rows
-    experts["items"] = items + 1
-
-
-def forecasts(experts: np.ndarray) -> Floats:
-    """What persistence and the regression say of the next item, (B, R, 2); NaN where a field was never seen."""
-    return np.array(experts["fields"]["forecasts"][..., :2])
-
-
-def mix(experts: np.ndarray, network: Floats) -> Mixed:
-    """Mix in what the network says of the next item, (B, R); what is mixed is kept as pending in ``experts``.
-
-    To be called between one :func:`observe` and the next. Where the network's forecast is not finite, the last value
-    takes its place.
-    """
-    mixing.combine(experts["fields"], network, records.MAX_VALUE)
-    return pending(experts)
+    _observe(values, stand_in, *(experts[name] for name in _PARTS))
 
 
 def pending(experts: np.ndarray) -> Mixed:
-    """What was mixed last; to be called after :func:`mix`."""
+    """What was mixed last; to be called after :func:`model.experts.mixing.mix`."""
     return Mixed(*(np.array(experts["fields"][name]) for name in ("mixed", "weights", "forecasts")))
+
+
+@kernel(
+    *(VALUES, VALUES, ITEMS, fields_of(FIELD), *[SINGLES_OF_FIELDS] * 3, PERIODS, *[SINGLES_OF_FIELDS] * 3),
+)
+def _observe(
+    values: np.ndarray,
+    stand_in: np.ndarray,
+    items: np.ndarray,
+    fields: np.ndarray,
+    features: np.ndarray,
+    coefficients: np.ndarray,
+    covariance: np.ndarray,
+    periods: np.ndarray,
+    paths: np.ndarray,
+    residuals: np.ndarray,
+    correlations: np.ndarray,
+) -> None:
+    gain = np.empty(features.shape[2], np.float32)
+    for b in range(items.size):
+        n = items[b]
+        for f in range(fields.shape[1]):
+            field, value = fields[b, f], clip(values[b, f], MAX_VALUE)
+            weights, variances = row(coefficients, b, f), row(covariance, b, f)
+            learn_mix(field, value)
+            learn(field, weights, variances, row(features, b, f), row(residuals, b, f), value, n, gain)
+            search(field, weights, variances, row(residuals, b, f), row(correlations, b, f), periods[b, f], value, n)
+            follow(field, row(paths, b, f), value, stand_in[b, f], n)
+        for f in range(fields.shape[1]):  # once all have followed: a field is shown the last increments of others
+            field, shown = fields[b, f], row(features, b, f)
+            describe(field, paths[b], f, row(paths, b, f), row(residuals, b, f), periods[b, f], shown, n)
+            forecast(field, row(coefficients, b, f), shown)
+        items[b] = n + 1

@@ -20,8 +20,10 @@ import math
 
 import numpy as np
 
-from model.experts.records import FIELD, FIRST_PERIOD, Field
-from model.kernels import HISTORY, ITEMS, NUMBER, PERIODS, ROWS, VALUES, clip, fields_of, kernel, packed, part
+from model.experts.records import FIRST_PERIOD, Field
+from model.experts.regression import MEMORY as LEARNED
+from model.experts.regression import PRIOR
+from model.kernels import clip, packed, part
 
 N_OWN = FIRST_PERIOD - 1
 """Own increments: one more than a day of hours with both neighbours."""
@@ -54,7 +56,9 @@ def n_features(n_reals: int, n_seasons: int) -> int:
 
 @part
 def _increment(path: np.ndarray, at: int) -> float:
-    return clip(path[at % path.size] - path[(at - 1) % path.size], CLIP)
+    """The increment to place ``at`` of the ring, from minus its size to its size."""
+    to = at + path.size if at < 0 else at - path.size if at >= path.size else at
+    return clip(path[to] - path[to - 1], CLIP)
 
 
 @part
@@ -65,11 +69,12 @@ def _correlate(field: Field, residuals: np.ndarray, correlations: np.ndarray, it
     residual = residuals[at]
     rate = np.float32(max(1 / field.n_learned, 1 / MEMORY))
     n = min(correlations.size, max(items - FIRST_PERIOD, 0))
-    for i in range(n):
-        then = at - FIRST_PERIOD - i
-        if then < 0:
-            then += ring
-        correlations[i] += rate * (residual * residuals[then] - correlations[i])
+    then = at - FIRST_PERIOD
+    n_before = min(max(then + 1, 0), n)  # the others lie beyond the ring's end
+    for i in range(n_before):
+        correlations[i] += rate * (residual * residuals[then - i] - correlations[i])
+    for i in range(n_before, n):
+        correlations[i] += rate * (residual * residuals[then + ring - i] - correlations[i])
 
 
 @part
@@ -96,7 +101,6 @@ def _place(
     coefficients: np.ndarray,
     covariance: np.ndarray,
     correlation: float,
-    memory: float,
 ) -> int:
     """Where a season goes: a free place, or that of the least significant one if it promises more; -1 if neither."""
     for slot in range(periods.size):
@@ -110,105 +114,108 @@ def _place(
             use = max(use, coefficients[i] ** 2 / covariance[packed(i, i, n)])
         if use < least_use:
             least, least_use = slot, use
-    promise = correlation**2 * field.noise * min(field.n_learned, memory)
+    promise = correlation**2 * field.noise * min(field.n_learned, LEARNED)
     return least if least_use < _MARGIN * promise else -1
 
 
 @part
-def _forget(coefficients: np.ndarray, covariance: np.ndarray, first: int, prior: float) -> None:
+def _forget(coefficients: np.ndarray, covariance: np.ndarray, first: int) -> None:
     """Let a season's features start again, as if never seen."""
     n = coefficients.size
     for i in range(first, first + _PER_SEASON):
         coefficients[i] = 0
         for j in range(n):
             covariance[packed(i, j, n)] = 0
-        covariance[packed(i, i, n)] = prior
+        covariance[packed(i, i, n)] = PRIOR
 
 
-@kernel(fields_of(FIELD), HISTORY, HISTORY, PERIODS, ROWS, ITEMS)
+@part
 def describe(
-    fields: np.ndarray,
+    field: Field,
     paths: np.ndarray,
+    f: int,
+    path: np.ndarray,
     residuals: np.ndarray,
     periods: np.ndarray,
     features: np.ndarray,
-    items: np.ndarray,
+    items: int,
 ) -> None:
-    """Write the features, (B, R, N), of the item that follows the last; zeros where a field has not yet changed."""
-    n_reals = fields.shape[1]
-    for b in range(fields.shape[0]):
-        for f in range(n_reals):
-            field, path, row = fields[b, f], paths[b, f], features[b, f]
-            row[:] = 0
-            if field.change == 0:
-                continue
-            at = items[b] % path.size
-            spread = math.sqrt(field.spread) + _TINY
-            for i in range(N_OWN):
-                row[i] = _increment(path, at - i)
-            row[N_OWN] = clip((field.last - field.level) / spread, CLIP)
-            row[N_OWN + 1] = 1
-            to = _FIRST_SEASON
-            for period in periods[b, f]:
-                if period > 0:
-                    then = at + 1 - period
-                    for i in range(3):
-                        row[to + i] = _increment(path, then - 1 + i)
-                    distance = (path[then] - path[at]) * math.sqrt(field.change)
-                    row[to + 3] = clip(distance / spread, CLIP)
-                    row[to + 4] = residuals[b, f, then]
-                to += _PER_SEASON
-            for i in range(min(n_reals - 1, MAX_OTHERS)):
-                row[to] = _increment(paths[b, (f + 1 + i) % n_reals], at)
-                to += 1
-            for i in range(_N_RESIDUALS):
-                row[to] = residuals[b, f, at - i]
-                to += 1
-            for i in range(_N_BENT):
-                row[to] = clip(row[i], 1.0)
-                to += 1
+    """Write the features, (N,), of the item that follows the last; zeros where the field has not yet changed.
+
+    Args:
+        field: Record.
+        paths: Of all fields, (R, T).
+        f: Which of them the field is.
+        path: Its own, (T,).
+        residuals: (T,).
+        periods: (S,).
+        features: (N,); changed.
+        items: Before the last.
+    """
+    features[:] = 0
+    if field.change == 0:
+        return
+    n_reals, size = paths.shape
+    at = items % size
+    spread = math.sqrt(field.spread) + _TINY
+    for i in range(N_OWN):
+        features[i] = _increment(path, at - i)
+    features[N_OWN] = clip((field.last - field.level) / spread, CLIP)
+    features[N_OWN + 1] = 1
+    to = _FIRST_SEASON
+    for period in periods:
+        if period > 0:
+            then = at + 1 - period
+            for i in range(3):
+                features[to + i] = _increment(path, then - 1 + i)
+            distance = (path[then] - path[at]) * math.sqrt(field.change)
+            features[to + 3] = clip(distance / spread, CLIP)
+            features[to + 4] = residuals[then]
+        to += _PER_SEASON
+    for i in range(min(n_reals - 1, MAX_OTHERS)):
+        features[to] = _increment(paths[(f + 1 + i) % n_reals], at)
+        to += 1
+    for i in range(_N_RESIDUALS):
+        features[to] = residuals[at - i]
+        to += 1
+    for i in range(_N_BENT):
+        features[to] = clip(features[i], 1.0)
+        to += 1
 
 
-@kernel(fields_of(FIELD), ROWS, ROWS, HISTORY, HISTORY, PERIODS, VALUES, ITEMS, NUMBER, NUMBER)
+@part
 def search(
-    fields: np.ndarray,
+    field: Field,
     coefficients: np.ndarray,
     covariance: np.ndarray,
     residuals: np.ndarray,
     correlations: np.ndarray,
     periods: np.ndarray,
-    values: np.ndarray,
-    items: np.ndarray,
-    prior: float,
-    memory: float,
+    value: float,
+    items: int,
 ) -> None:
     """Follow how the residual correlates with past ones, and now and then adopt a season.
 
     Args:
-        fields: (B, R).
-        coefficients: (B, R, N) of the regression.
-        covariance: (B, R, P) of the regression.
-        residuals: (B, R, T), with that of this item; not changed.
-        correlations: (B, R, C).
-        periods: (B, R, S).
-        values: (B, R), NaN where missing: there is no residual.
-        items: (B,) before this one.
-        prior: Variance of a coefficient that is new.
-        memory: Items that the regression remembers.
+        field: Record.
+        coefficients: (N,) of the regression.
+        covariance: (P,) of the regression.
+        residuals: (T,), with that of this item; not changed.
+        correlations: (C,).
+        periods: (S,).
+        value: NaN where missing: there is no residual.
+        items: Before this one.
     """
-    for b in range(values.shape[0]):
-        for f in range(values.shape[1]):
-            field, found, seasons = fields[b, f], correlations[b, f], periods[b, f]
-            if math.isnan(values[b, f]) or field.n_seen == 0 or field.change == 0:
-                continue
-            _correlate(field, residuals[b, f], found, items[b])
-            if field.n_learned <= _MIN_LEARNED or items[b] % _EVERY:
-                continue
-            best = _strongest(field, found, seasons, items[b])
-            if best < 0:
-                continue
-            slot = _place(field, seasons, coefficients[b, f], covariance[b, f], found[best], memory)
-            if slot >= 0:
-                seasons[slot] = FIRST_PERIOD + best
-                _forget(coefficients[b, f], covariance[b, f], _FIRST_SEASON + slot * _PER_SEASON, prior)
-            found[max(best - 1, 0) : best + 2] = 0
+    if math.isnan(value) or field.n_seen == 0 or field.change == 0:
+        return
+    _correlate(field, residuals, correlations, items)
+    if field.n_learned <= _MIN_LEARNED or items % _EVERY:
+        return
+    best = _strongest(field, correlations, periods, items)
+    if best < 0:
+        return
+    slot = _place(field, periods, coefficients, covariance, correlations[best])
+    if slot >= 0:
+        periods[slot] = FIRST_PERIOD + best
+        _forget(coefficients, covariance, _FIRST_SEASON + slot * _PER_SEASON)
+    correlations[max(best - 1, 0) : best + 2] = 0

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from model.experts.records import FIELD, Field
-from model.kernels import NUMBER, VALUES, clip, fields_of, kernel, part
+from model.experts.records import MAX_VALUE, Field
+from model.kernels import clip, part
 
 DISCOUNT = 0.001
 """Share of past regret that each item forgets."""
@@ -66,28 +64,23 @@ def _follow_error(field: Field, value: float) -> None:
         field.loss = 0.0
 
 
-@kernel(fields_of(FIELD), VALUES)
-def learn(fields: np.ndarray, values: np.ndarray) -> None:
-    """Score what is pending by the values, (B, R), NaN where missing; weights, regrets and error sizes change."""
-    for b in range(values.shape[0]):
-        for f in range(values.shape[1]):
-            field, value = fields[b, f], values[b, f]
-            if field.n_seen > 0 and not math.isnan(value):
-                _weigh(field, value)
-                _follow_error(field, value)
+@part
+def learn_mix(field: Field, value: float) -> None:
+    """Score what is pending by the value, NaN where missing; weights, regrets and error sizes change."""
+    if field.n_seen > 0 and not math.isnan(value):
+        _weigh(field, value)
+        _follow_error(field, value)
 
 
-@kernel(fields_of(FIELD), VALUES, NUMBER)
-def combine(fields: np.ndarray, network: np.ndarray, most: float) -> None:
+@part
+def mix(field: Field, network: float) -> None:
     """Mix the forecasts of the next item; what is mixed is pending from now on.
 
-    A network's forecast that is not finite is replaced by the last value; a field never seen stays NaN.
+    To be called between one :func:`model.experts.observe` and the next. A network's forecast that is not finite is
+    replaced by the last value; a field never seen stays NaN.
     """
-    for b in range(network.shape[0]):
-        for f in range(network.shape[1]):
-            field, forecast = fields[b, f], network[b, f]
-            if field.n_seen > 0:
-                field.forecasts[2] = clip(forecast, most) if math.isfinite(forecast) else field.forecasts[0]
-                field.mixed = 0.0
-                for e in range(field.forecasts.size):
-                    field.mixed += field.weights[e] * field.forecasts[e]
+    if field.n_seen > 0:
+        field.forecasts[2] = clip(network, MAX_VALUE) if math.isfinite(network) else field.forecasts[0]
+        field.mixed = 0.0
+        for e in range(field.forecasts.size):
+            field.mixed += field.weights[e] * field.forecasts[e]

@@ -13,6 +13,8 @@ import numpy as np
 EXPERTS = ("persistence", "regression", "network")
 """Whose forecasts are mixed, in this order."""
 
+REGRESSION = EXPERTS.index("regression")
+
 MAX_VALUE = 1e100
 """Larger values are taken for this one: its square, and the square of any error, is finite."""
 

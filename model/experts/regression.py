@@ -12,8 +12,9 @@ import math
 
 import numpy as np
 
-from model.experts.records import FIELD
-from model.kernels import HISTORY, ITEMS, NUMBER, ROWS, VALUES, clip, fields_of, kernel, packed, part
+from model.experts.records import Field
+from model.experts.scales import RATE
+from model.kernels import clip, packed, part
 
 MEMORY = 2000.0
 """Items that least squares remembers: the forgetting factor is 1 - 1 / MEMORY."""
@@ -119,65 +120,58 @@ def _restart(coefficients: np.ndarray, covariance: np.ndarray) -> None:
         covariance[packed(i, i, n)] = PRIOR
 
 
-@kernel(fields_of(FIELD), ROWS, ROWS, ROWS, HISTORY, VALUES, ITEMS, NUMBER)
+@part
 def learn(
-    fields: np.ndarray,
+    field: Field,
     coefficients: np.ndarray,
     covariance: np.ndarray,
     features: np.ndarray,
     residuals: np.ndarray,
-    values: np.ndarray,
-    items: np.ndarray,
-    noise_rate: float,
+    value: float,
+    items: int,
+    gain: np.ndarray,
 ) -> None:
-    """Learn what the pending forecast should have been; fields, coefficients, covariance and residuals change.
+    """Learn what a field's pending forecast should have been; field, coefficients, covariance and residuals change.
 
     Args:
-        fields: (B, R).
-        coefficients: (B, R, N).
-        covariance: (B, R, P).
-        features: (B, R, N) of the pending forecast.
-        residuals: (B, R, T).
-        values: (B, R), NaN where missing; nothing is learned there.
-        items: (B,) before this one.
-        noise_rate: Of the running squared error.
+        field: Record.
+        coefficients: (N,).
+        covariance: (P,).
+        features: (N,) of the pending forecast.
+        residuals: (T,).
+        value: NaN where missing; nothing is learned then.
+        items: Before this one.
+        gain: Room for (N,).
     """
-    gain = np.empty(coefficients.shape[2], np.float32)
-    for b in range(values.shape[0]):
-        for f in range(values.shape[1]):
-            field, value = fields[b, f], values[b, f]
-            at = items[b] % residuals.shape[2]
-            residuals[b, f, at] = 0
-            if math.isnan(value) or field.n_seen == 0 or field.change == 0:
-                continue
-            target = clip((value - field.last) / math.sqrt(field.change), MAX_INCREMENT)
-            error = target - _dot(coefficients[b, f], features[b, f])
-            if field.noise == 0:
-                field.noise = error * error
-            size = math.sqrt(field.noise) + _MIN_NOISE
-            rate = max(1 / field.n_seen, noise_rate)
-            cut = min(error * error, _NOISE_CUT * field.noise)
-            field.noise = max(field.noise + rate * (cut - field.noise), _MIN_NOISE)
-            residuals[b, f, at] = clip(error / size, MAX_RESIDUAL)
-            field.n_learned += 1
-            column = int(field.n_learned) % gain.size
-            if not _update(
-                coefficients[b, f], covariance[b, f], features[b, f], gain, clip(error, _MAX_SURPRISE * size)
-            ) or not _shrink(coefficients[b, f], covariance[b, f], gain, column):
-                _restart(coefficients[b, f], covariance[b, f])
+    at = items % residuals.size
+    residuals[at] = 0
+    if math.isnan(value) or field.n_seen == 0 or field.change == 0:
+        return
+    target = clip((value - field.last) / math.sqrt(field.change), MAX_INCREMENT)
+    error = target - _dot(coefficients, features)
+    if field.noise == 0:
+        field.noise = error * error
+    size = math.sqrt(field.noise) + _MIN_NOISE
+    rate = max(1 / field.n_seen, RATE)
+    cut = min(error * error, _NOISE_CUT * field.noise)
+    field.noise = max(field.noise + rate * (cut - field.noise), _MIN_NOISE)
+    residuals[at] = clip(error / size, MAX_RESIDUAL)
+    field.n_learned += 1
+    column = int(field.n_learned) % gain.size
+    if not _update(coefficients, covariance, features, gain, clip(error, _MAX_SURPRISE * size)) or not _shrink(
+        coefficients, covariance, gain, column
+    ):
+        _restart(coefficients, covariance)
 
 
-@kernel(fields_of(FIELD), ROWS, ROWS)
-def forecast(fields: np.ndarray, coefficients: np.ndarray, features: np.ndarray) -> None:
-    """Forecast the next item of every field that was seen, by persistence and by the regression; fields change.
+@part
+def forecast(field: Field, coefficients: np.ndarray, features: np.ndarray) -> None:
+    """Forecast the next item of a field that was seen, by persistence and by the regression; the field changes.
 
     The network's forecast and the mix are persistence's until they are known.
     """
-    for b in range(fields.shape[0]):
-        for f in range(fields.shape[1]):
-            field = fields[b, f]
-            if field.n_seen > 0:
-                increment = clip(_dot(coefficients[b, f], features[b, f]), MAX_INCREMENT)
-                field.forecasts[:] = field.last
-                field.forecasts[1] += increment * math.sqrt(field.change)
-                field.mixed = field.last
+    if field.n_seen > 0:
+        increment = clip(_dot(coefficients, features), MAX_INCREMENT)
+        field.forecasts[:] = field.last
+        field.forecasts[1] += increment * math.sqrt(field.change)
+        field.mixed = field.last

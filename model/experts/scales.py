@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from model.experts.records import FIELD, Field
-from model.kernels import HISTORY, ITEMS, VALUES, clip, fields_of, kernel, part
+from model.experts.records import Field
+from model.kernels import clip, part
 
 RATE = 0.005
 """Of the running means: about 200 items; before that they are plain averages."""
@@ -71,24 +71,24 @@ def _step(path: np.ndarray, at: int, step: float) -> None:
         path -= path[at]
 
 
-@kernel(fields_of(FIELD), HISTORY, VALUES, VALUES, ITEMS)
-def follow(fields: np.ndarray, paths: np.ndarray, values: np.ndarray, stand_in: np.ndarray, items: np.ndarray) -> None:
-    """Take values in, (B, R), or what stands in for a missing one; last value, scales and path change."""
-    for b in range(values.shape[0]):
-        for f in range(values.shape[1]):
-            field, path, value = fields[b, f], paths[b, f], values[b, f]
-            at = items[b] % path.size
-            before = field.last
-            if not math.isnan(value):
-                if field.n_seen == 0:
-                    field.level = value
-                    before = value
-                else:
-                    _follow_change(field, path, value - before)
-                    _follow_level(field, value)
-                field.n_seen += 1
-                field.last = value
-                field.observed = value
-            elif field.n_seen > 0:
-                field.last = _within_reach(field, stand_in[b, f])
-            _step(path, at, (field.last - before) / math.sqrt(field.change) if field.change > 0 else 0.0)
+@part
+def follow(field: Field, path: np.ndarray, value: float, stand_in: float, items: int) -> None:
+    """Take a value in, or what stands in for a missing one; last value, scales and path (T,) change.
+
+    ``items`` is the number of those before.
+    """
+    before = field.last
+    if not math.isnan(value):
+        if field.n_seen == 0:
+            field.level = value
+            before = value
+        else:
+            _follow_change(field, path, value - before)
+            _follow_level(field, value)
+        field.n_seen += 1
+        field.last = value
+        field.observed = value
+    elif field.n_seen > 0:
+        field.last = _within_reach(field, stand_in)
+    step = (field.last - before) / math.sqrt(field.change) if field.change > 0 else 0.0
+    _step(path, items % path.size, step)

@@ -11,20 +11,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model import codec
-from model.ngrams import learning, lookup, predicting
+from model.kernels import FACTS, SLOTS, VALUES, kernel
+from model.ngrams import lookup, predicting
 from model.ngrams.counts import KINDS, ORDER, Counts
+from model.ngrams.learning import SHARE
+from model.ngrams.lookup import BEGIN, LEAST, MISSING
+from model.ngrams.predicting import KEPT_SLOTS, KEPT_TOKENS, WEIGHTS
 from model.spec import ModelSpec
 
 Floats = NDArray[np.float64]
 
 EXPERTS = ("network", "counts", "blend")
 _EXACT = 1e-6  # of what was rounded
+_MOST_NATS = -math.log(lookup.LEAST) + _EXACT
 
 
 def mix_dtype(n_categories: int) -> np.dtype[np.void]:
@@ -39,6 +45,7 @@ def mix_dtype(n_categories: int) -> np.dtype[np.void]:
     )
 
 
+@lru_cache
 def lesson_dtype(n_categories: int) -> np.dtype[np.void]:
     """Layout of what the counts learn from one item of a stream; see :func:`model.ngrams.learning.learn`.
 
@@ -83,19 +90,15 @@ class Opinion(NamedTuple):
 
 def worth_learning(lessons: np.ndarray) -> np.ndarray | None:
     """The lessons of streams that observed anything, those that could be read back; ``None`` where there are none."""
-    kept = lessons[(lessons["observed"] >= 0).any(1) & _within(lessons)]
-    return kept if len(kept) else None
+    kept = (lessons["observed"] >= 0).any(1) & _within(lessons)
+    return lessons if kept.all() else lessons[kept] if kept.any() else None
 
 
 def _within(lessons: np.ndarray) -> NDArray[np.bool_]:
     """Whether the numbers of each lesson are finite, and of probabilities and their logarithms, (B,)."""
-    slopes, curvatures, shares = lessons["slopes"][..., :2], lessons["slopes"][..., 2:], lessons["likelihood"]
-    most = -math.log(lookup.LEAST) + _EXACT
-    return np.asarray(
-        (np.abs(slopes) <= most).all((1, 2))
-        & ((curvatures >= 0) & (curvatures <= most**2)).all((1, 2))
-        & ((shares >= 0) & (shares <= 1 + _EXACT)).all((1, 2))
-    )
+    found = np.empty(len(lessons), np.bool_)
+    _are_within(lessons["likelihood"], lessons["slopes"], found)
+    return found
 
 
 def read_lessons(spec: ModelSpec, payload: memoryview) -> np.ndarray | None:
@@ -148,20 +151,17 @@ def judge(
         observed: Slots as they were known then, (B, C); -1 where missing or nothing was predicted.
         named: Slots as they are known now, (B, C).
     """
-    n, c = observed.shape
-    lessons = np.zeros(n, lesson_dtype(c))
-    lessons["tokens"], lessons["observed"], lessons["named"] = records["tokens"], observed, named
-    lessons["n_known"] = n_known
-    likelihood, slopes = np.zeros((n, c, len(EXPERTS))), np.zeros((n, c, 4))
-    kinds = np.zeros((n, c), np.int32)
-    tokens, known, seen = (np.ascontiguousarray(lessons[name]) for name in ("tokens", "n_known", "observed"))
-    predicting.judge(*counts.used, tokens, np.ascontiguousarray(logits), known, seen, likelihood, kinds, slopes)
-    lessons["kinds"], lessons["slopes"], lessons["likelihood"] = kinds, slopes, likelihood
-    before = np.where((records["tokens"][..., 0] == lookup.BEGIN)[..., None], counts.weights, records["weights"])
-    weights = before * np.maximum(likelihood, lookup.LEAST)
-    weights /= weights.sum(2, keepdims=True)
-    weights += learning.SHARE * (counts.weights - weights)
-    return Judged(np.where((observed >= 0)[..., None], weights, before), lessons)
+    lessons = np.zeros(len(observed), lesson_dtype(observed.shape[1]))
+    lessons["tokens"], lessons["n_known"] = records["tokens"], n_known
+    lessons["observed"], lessons["named"] = observed, named
+    seen, likelihood = lessons["observed"], lessons["likelihood"]
+    predicting.judge(
+        *(*counts.used, lessons["tokens"], logits, lessons["n_known"], seen),
+        *(likelihood, lessons["kinds"], lessons["slopes"]),
+    )
+    weights = np.empty(records["weights"].shape)
+    _weigh(counts.weights, records["tokens"], records["weights"], likelihood, seen, weights)
+    return Judged(weights, lessons)
 
 
 def take_in(records: np.ndarray, weights: Floats, named: NDArray[np.int64]) -> None:
@@ -169,9 +169,7 @@ def take_in(records: np.ndarray, weights: Floats, named: NDArray[np.int64]) -> N
 
     A missing value takes a place among the tokens: what came before it lies further back than without it.
     """
-    records["weights"] = weights
-    records["tokens"][..., 1:] = records["tokens"][..., :-1].copy()
-    records["tokens"][..., 0] = np.where(named >= 0, named, lookup.MISSING)
+    _follow(records["weights"], records["tokens"], weights, named)
 
 
 def probabilities(
@@ -185,10 +183,8 @@ def probabilities(
         logits: The network's, (B, V).
         n_known: Values known by now, (C,).
     """
-    tokens, weights = (np.ascontiguousarray(records[name]) for name in ("tokens", "weights"))
-    known = np.ascontiguousarray(np.broadcast_to(n_known, (len(records), len(n_known))), np.int32)
     mixed = np.zeros(logits.shape)
-    predicting.predict(*counts.used, tokens, np.ascontiguousarray(logits), known, weights, mixed)
+    predicting.predict(*counts.used, records["tokens"], logits, n_known, records["weights"], mixed)
     return mixed
 
 
@@ -200,3 +196,50 @@ def opinion(
     own["weights"] = np.eye(len(EXPERTS))[:, None]
     said = probabilities(counts, own, np.tile(logits[i], (len(EXPERTS), 1)), n_known)
     return Opinion(said, records["weights"][i])
+
+
+@kernel(WEIGHTS, WEIGHTS, FACTS)
+def _are_within(likelihood: np.ndarray, slopes: np.ndarray, found: np.ndarray) -> None:
+    for b in range(found.size):
+        found[b] = True
+        for c in range(slopes.shape[1]):
+            for e in range(2):
+                curvature = slopes[b, c, 2 + e]
+                if not (abs(slopes[b, c, e]) <= _MOST_NATS and 0 <= curvature <= _MOST_NATS**2):
+                    found[b] = False
+            for share in likelihood[b, c]:
+                if not 0 <= share <= 1 + _EXACT:
+                    found[b] = False
+
+
+@kernel(VALUES, KEPT_TOKENS, WEIGHTS, WEIGHTS, KEPT_SLOTS, WEIGHTS)
+def _weigh(
+    start: np.ndarray,
+    tokens: np.ndarray,
+    weights: np.ndarray,
+    likelihood: np.ndarray,
+    observed: np.ndarray,
+    made: np.ndarray,
+) -> None:
+    """Fill in the experts' weights after the items, (B, C, 3): Bayes' rule, and a share goes back to the start."""
+    for b in range(observed.shape[0]):
+        for c in range(observed.shape[1]):
+            before = start[c] if tokens[b, c, 0] == BEGIN else weights[b, c]
+            total = 0.0
+            for e in range(before.size):
+                made[b, c, e] = before[e] * max(likelihood[b, c, e], LEAST) if observed[b, c] >= 0 else before[e]
+                total += made[b, c, e]
+            if observed[b, c] >= 0:
+                for e in range(before.size):
+                    made[b, c, e] /= total
+                    made[b, c, e] += SHARE * (start[c, e] - made[b, c, e])
+
+
+@kernel(WEIGHTS, KEPT_TOKENS, WEIGHTS, SLOTS)
+def _follow(kept: np.ndarray, tokens: np.ndarray, weights: np.ndarray, named: np.ndarray) -> None:
+    for b in range(named.shape[0]):
+        for c in range(named.shape[1]):
+            kept[b, c] = weights[b, c]
+            for k in range(tokens.shape[2] - 1, 0, -1):
+                tokens[b, c, k] = tokens[b, c, k - 1]
+            tokens[b, c, 0] = named[b, c] if named[b, c] >= 0 else MISSING

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import types
 
-from model.kernels import kernel, part
+from model.kernels import SINGLES, kernel, part, row
 from model.ngrams.lookup import (
     CLASSES,
     LEAST,
@@ -41,7 +41,10 @@ PER_SLOT = types.float64[:, ::1]
 MODEL = (ROWS, COUNTS, SMOOTHING, EXPONENTS, types.int64[::1], types.boolean[::1])
 """What of the model a prediction is made from, see :attr:`model.ngrams.counts.Counts.used`."""
 
-_LOGITS = types.float32[:, ::1]
+# Parts of a belief or a lesson, which may lie within larger records.
+KEPT_TOKENS = types.int32[:, :, :]
+KEPT_SLOTS = types.int32[:, :]
+WEIGHTS = types.float64[:, :, :]
 
 
 @part
@@ -125,7 +128,7 @@ def _experts(
     return kind
 
 
-@kernel(*MODEL, TOKENS, _LOGITS, SLOTS, PER_FIELD, PER_SLOT)
+@kernel(*MODEL, KEPT_TOKENS, SINGLES, types.int64[:], WEIGHTS, PER_SLOT)
 def predict(
     rows: np.ndarray, singles: np.ndarray, smoothing: np.ndarray, exponents: np.ndarray, starts: np.ndarray,
     is_open: np.ndarray, tokens: np.ndarray, logits: np.ndarray, n_known: np.ndarray, weights: np.ndarray,
@@ -137,8 +140,8 @@ def predict(
         said = np.empty((3, stop - start))
         for b in range(out.shape[0]):
             _experts(
-                rows, singles[start:stop], smoothing[c], exponents[c], tokens[b, c], logits[b, start:stop], c,
-                n_known[b, c], is_open[c], said,
+                rows, singles[start:stop], smoothing[c], exponents[c], row(tokens, b, c), logits[b, start:stop], c,
+                n_known[c], is_open[c], said,
             )  # fmt: skip
             for v in range(stop - start):
                 out[b, start + v] = (
@@ -146,7 +149,19 @@ def predict(
                 )
 
 
-@kernel(*MODEL, TOKENS, _LOGITS, SLOTS, SLOTS, PER_FIELD, SLOTS, PER_FIELD)
+@part
+def _slope(said: np.ndarray, blend: np.ndarray, observed: int) -> tuple[float, float]:
+    """Of the log probability that a blend (V,) gives the observed slot, by one exponent; and the curvature."""
+    mean, square = 0.0, 0.0
+    for v in range(blend.size):
+        if blend[v] > 0:
+            x = math.log(max(said[v], LEAST))
+            mean += blend[v] * x
+            square += blend[v] * x * x
+    return math.log(max(said[observed], LEAST)) - mean, max(square - mean * mean, 0.0)
+
+
+@kernel(*MODEL, KEPT_TOKENS, SINGLES, KEPT_SLOTS, KEPT_SLOTS, WEIGHTS, KEPT_SLOTS, WEIGHTS)
 def judge(
     rows: np.ndarray, singles: np.ndarray, smoothing: np.ndarray, exponents: np.ndarray, starts: np.ndarray,
     is_open: np.ndarray, tokens: np.ndarray, logits: np.ndarray, n_known: np.ndarray, observed: np.ndarray,
@@ -164,18 +179,11 @@ def judge(
             if observed[b, c] < 0:
                 continue
             kind = _experts(
-                rows, singles[start:stop], smoothing[c], exponents[c], tokens[b, c], logits[b, start:stop], c,
+                rows, singles[start:stop], smoothing[c], exponents[c], row(tokens, b, c), logits[b, start:stop], c,
                 n_known[b, c], is_open[c], said,
             )  # fmt: skip
             kinds[b, c] = kind
             for e in range(3):
                 likelihood[b, c, e] = said[e, observed[b, c]]
             for e in range(2):
-                mean, square = 0.0, 0.0
-                for v in range(stop - start):
-                    if said[2, v] > 0:
-                        x = math.log(max(said[e, v], LEAST))
-                        mean += said[2, v] * x
-                        square += said[2, v] * x * x
-                slopes[b, c, e] = math.log(max(said[e, observed[b, c]], LEAST)) - mean
-                slopes[b, c, 2 + e] = max(square - mean * mean, 0.0)
+                slopes[b, c, e], slopes[b, c, 2 + e] = _slope(said[e], said[2], observed[b, c])

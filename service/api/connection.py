@@ -19,6 +19,12 @@ class Connection(Protocol):
     def unsent_bytes(self) -> int:
         """How much of what was written has not left yet."""
 
+    def body_bytes(self) -> int | None:
+        """How long a request's body is, once all of it is here; ``None`` before that, and of a WebSocket."""
+
+    def messages(self, most: int) -> list[bytes]:
+        """Messages of a WebSocket behind the last one received that are here already; none of a request."""
+
     def cut_off(self, code: int, reason: str, last: bytes) -> None:
         """End the answer or the WebSocket, whether or not the other side reads; if it goes on not to, break off.
 

@@ -12,11 +12,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from service.api.feeds import Feeds
-from service.api.frames import Form, Items, Question, read_frame, render, render_sequences
+from service.api.frames import Form, Items, Question, Rows, gather, read_frame, render, render_sequences
 from service.api.transport import Gone, Transport
 from service.api.window import Window
 from service.batcher import Answer
@@ -80,6 +79,8 @@ class Conversation:
         self._window = Window(settings.max_window_items)
         # No more than a request may have: that many fit the queue.
         self._unit = min(UNIT, settings.max_window_items, settings.max_items_per_request)
+        self._frames = metrics.frames.labels(transport.kind)
+        self._unanswered = metrics.unanswered.labels(transport.kind)
         self._taken: deque[_Unit | Question] = deque()
         self._more: asyncio.Future[None] | None = None  # what the writer waits for: another unit, or the last
         self._reader: asyncio.Task[None] | None = None
@@ -171,11 +172,13 @@ class Conversation:
 
     async def _take(self, raws: Sequence[bytes]) -> None:
         """Take frames that came together, as units."""
-        self._metrics.frames.labels(self._transport.kind).inc(len(raws))
-        unit: list[Items] = []
+        self._frames.inc(len(raws))
+        unit: list[Items | Rows] = []
         size = 0
+        engine = self._engines.ready(self._model)
+        reader = None if engine is None else engine.columns
         for raw in raws:
-            frame = read_frame(raw, self._settings.max_items_per_request)
+            frame = read_frame(raw, self._settings.max_items_per_request, reader)
             is_question = isinstance(frame, Question)
             if unit and (is_question or len(unit) >= self._unit or size + frame.size > self._unit):
                 await self._take_unit(unit, size)
@@ -190,18 +193,19 @@ class Conversation:
         if unit:
             await self._take_unit(unit, size)
 
-    async def _take_unit(self, frames: list[Items], size: int) -> None:
+    async def _take_unit(self, frames: list[Items | Rows], size: int) -> None:
         """Hand a unit to the engine once window and queue have room.
 
         Raises:
             Draining: If none is taken any more.
         """
         await self._window.take(size)
-        observations = list(chain.from_iterable(frame.observations for frame in frames))
         forms = [frame.form for frame in frames]
+        settings = self._settings
         try:
             async with self._engines.use(self._model) as engine:
-                answers = await engine.accept(observations, experts=self._experts, wait_s=self._settings.max_wait_s)
+                observations = gather(frames, settings.max_items_per_request, engine.columns)
+                answers = await engine.accept(observations, experts=self._experts, wait_s=settings.max_wait_s)
                 self._put(_Unit(forms, answers, size))  # before anything is awaited: what is taken is answered
         except Draining:
             raise
@@ -209,7 +213,7 @@ class Conversation:
             self._put(_Unit(forms, error, size))
 
     def _put(self, unit: _Unit | Question) -> None:
-        self._metrics.unanswered.labels(self._transport.kind).inc(unit.size)
+        self._unanswered.inc(unit.size)
         self._taken.append(unit)
         self._wake()
 
@@ -232,7 +236,7 @@ class Conversation:
 
     def _release(self, unit: _Unit | Question) -> None:
         self._window.release(unit.size)
-        self._metrics.unanswered.labels(self._transport.kind).dec(unit.size)
+        self._unanswered.dec(unit.size)
 
     async def _answers(self, unit: _Unit) -> list[bytes]:
         """The answers to a unit's frames, once its items have theirs."""

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.api.routes import describe
 from service.batcher import Answer, Observation
+from service.columns import ColumnReader, Columns, Row
 from service.errors import InvalidItem, InvalidRequest, ServiceError
 from service.json_body import read_json
 from service.schemas import ObservationsIn, StreamObservationIn, StreamsIn
@@ -59,6 +60,33 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """A frame with items of a model, each of them in order.
+
+    Args:
+        rows: As ``reader`` read them.
+        is_many: Whether they came as a list.
+        reader: Of the model's fields as they were then.
+        raw: What was sent.
+    """
+
+    rows: list[Row]
+    is_many: bool
+    reader: ColumnReader
+    raw: bytes
+
+    @property
+    def size(self) -> int:
+        """What it counts in a window."""
+        return len(self.rows)
+
+    @property
+    def form(self) -> Form:
+        """How it is answered."""
+        return Form(len(self.rows), self.is_many)
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A frame that asks where streams are."""
 
@@ -70,16 +98,53 @@ class Question:
         return max(1, len(self.streams))
 
 
-Frame = Items | Question
+Frame = Items | Rows | Question
 
 
-def read_frame(raw: bytes, max_items: int) -> Frame:
+def read_frame(raw: bytes, max_items: int, reader: ColumnReader | None = None) -> Frame:
     """The frame that was sent; what is none is one with an error.
 
     Args:
         raw: As it was sent.
         max_items: Most items, or streams, in one frame.
+        reader: Of the model's fields, if they are known.
     """
+    read = None if reader is None else reader.rows(raw)
+    if reader is None or read is None or not 0 < len(read[0]) <= max_items:
+        return _read_with_care(raw, max_items)
+    rows, is_many = read
+    return Rows(rows, is_many, reader, raw)
+
+
+def gather(
+    frames: Sequence[Items | Rows], max_items: int, reader: ColumnReader
+) -> Columns | list[Observation | ServiceError]:
+    """The items of frames together: as columns, if all of them are in order.
+
+    Args:
+        frames: As they were read.
+        max_items: As they were read with.
+        reader: Of the model's fields as they are now.
+    """
+    rows: list[Row] = []
+    for frame in frames:
+        if not isinstance(frame, Rows) or frame.reader is not reader:
+            break
+        rows += frame.rows
+    else:
+        columns = reader.columns(rows)
+        if columns is not None:
+            return columns
+    observations: list[Observation | ServiceError] = []
+    for frame in frames:
+        read = _read_with_care(frame.raw, max_items) if isinstance(frame, Rows) else frame
+        if isinstance(read, Items):
+            observations += read.observations
+    return observations
+
+
+def _read_with_care(raw: bytes, max_items: int) -> Items | Question:
+    """The frame that was sent, whatever it is; what is wrong with it is said in its place."""
     try:
         value = read_json(raw)
     except json.JSONDecodeError as error:

@@ -6,17 +6,17 @@ import asyncio
 import base64
 import hmac
 import logging
+import os
 import re
 import time
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.connection import LASTING
+from service.api.connection import LASTING, connection_of
 from service.api.failures import respond
+from service.api.head import header
 from service.api.ndjson import is_streamed
 from service.errors import BodyTooLarge, Overloaded, RequestTimeout, ServiceError, Unauthorized
 from service.metrics import Metrics
@@ -50,20 +50,17 @@ class RequestContext:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        given = header(scope, b"x-request-id")
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_id(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] in _BEGINNINGS:
                 status = message.get("status", 101)
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
-            await send(message)
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            return send(message)
 
         begun_s = time.perf_counter()
         try:
@@ -75,59 +72,72 @@ class RequestContext:
             self._metrics.count_errors([ServiceError("")])
             await respond(error, request_id)(scope, receive, send_with_id)
         finally:
-            if scope["type"] == "http" and not scope["state"].get(LASTING):  # who stays long says nothing of calls
+            if scope["type"] == "http" and LASTING not in scope["state"]:  # who stays long says nothing of calls
                 route = getattr(scope.get("route"), "path_format", "unmatched")
                 method = scope["method"] if scope["method"] in METHODS else "other"
-                taken_s = time.perf_counter() - begun_s
-                self._metrics.requests.labels(method, route, status or "aborted").observe(taken_s)
+                self._metrics.observe_request(method, route, status, time.perf_counter() - begun_s)
 
 
-class Crowd:
-    """Refuses what comes over connections beyond their bound, but for the two health checks, and closes these."""
+Check = Callable[[Scope], ServiceError | None]
+"""Says what speaks against a call, as far as its head tells."""
 
-    def __init__(self, app: ASGIApp, max_connections: int, metrics: Metrics) -> None:
+
+class Gate:
+    """Refuses calls that something speaks against.
+
+    Args:
+        app: Gets all others.
+        checks: Asked in turn.
+        metrics: Counts refusals.
+    """
+
+    def __init__(self, app: ASGIApp, checks: Sequence[Check], metrics: Metrics) -> None:
         self._app = app
-        self._max_connections = max_connections
+        self._checks = checks
         self._metrics = metrics
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one connection."""
-        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or CROWDED not in scope.get("state", {}):
-            await self._app(scope, receive, send)
-            return
-        bound = self._max_connections
-        error = Overloaded(f"{bound} connections are open, which is the most that may be", max_connections=bound)
-        self._metrics.count_errors([error])
-        response = respond(error, scope["state"]["request_id"])
-        response.headers["Connection"] = "close"
-        await response(scope, receive, send)
+        for check in self._checks:
+            error = check(scope)
+            if error is not None:
+                self._metrics.count_errors([error])
+                response = respond(error, scope["state"]["request_id"])
+                if CROWDED in scope["state"]:
+                    response.headers["Connection"] = "close"
+                return response(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
-class ApiKeys:
-    """Refuses callers without one of the keys, but for the two health checks; with no keys everybody may call."""
+def crowd(max_connections: int) -> Check:
+    """Refuse what comes over connections beyond their bound, but for the two health checks."""
 
-    def __init__(self, app: ASGIApp, keys: Sequence[str], metrics: Metrics) -> None:
-        self._app = app
-        self._keys = [key.encode() for key in keys]
-        self._metrics = metrics
+    def check(scope: Scope) -> Overloaded | None:
+        if CROWDED not in scope["state"] or scope["path"] in OPEN_PATHS:
+            return None
+        message = f"{max_connections} connections are open, which is the most that may be"
+        return Overloaded(message, max_connections=max_connections)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection."""
-        if scope["type"] == "lifespan" or not self._keys or scope["path"] in OPEN_PATHS or self._may(scope):
-            await self._app(scope, receive, send)
-        else:
-            self._metrics.count_errors([Unauthorized()])
-            await respond(Unauthorized(), scope["state"]["request_id"])(scope, receive, send)
+    return check
 
-    def _may(self, scope: Scope) -> bool:
+
+def api_keys(keys: Sequence[str]) -> Check:
+    """Refuse callers without one of the keys, but for the two health checks."""
+    known = [key.encode() for key in keys]
+
+    def check(scope: Scope) -> Unauthorized | None:
+        if scope["path"] in OPEN_PATHS:
+            return None
         # Every key is compared, and each in constant time: how long it takes tells nothing.
-        matches = [hmac.compare_digest(sent, known) for sent in _sent_keys(scope) for known in self._keys]
-        return any(matches)
+        matches = [hmac.compare_digest(sent, key) for sent in _sent_keys(scope) for key in known]
+        return None if any(matches) else Unauthorized()
+
+    return check
 
 
 def _sent_keys(scope: Scope) -> Iterator[bytes]:
     """The keys that a caller sent: in a header, or as a browser's WebSocket can, which sends none of its own."""
-    scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+    scheme, _, key = header(scope, b"authorization").partition(" ")
     if scheme.lower() == "bearer":
         yield key.strip().encode("utf-8", "replace")
     for offered in scope.get("subprotocols", ()):
@@ -153,16 +163,19 @@ class BodyLimit:
         self._timeout_s = timeout_s
         self._metrics = metrics
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one connection."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        if _STREAMED.fullmatch(scope["path"]) and is_streamed(headers.get("content-type", "")):
-            await self._app(scope, receive, send)
-            return
-        declared = headers.get("content-length", "")
+            return self._app(scope, receive, send)
+        connection = connection_of(scope)
+        length = None if connection is None else connection.body_bytes()
+        is_here = length is not None and length <= self._max_bytes
+        if is_here or (_STREAMED.fullmatch(scope["path"]) and is_streamed(header(scope, b"content-type"))):
+            return self._app(scope, receive, send)
+        return self._bounded(scope, receive, send)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        declared = header(scope, b"content-length")
         is_archive = scope["method"] == "PUT" and _ARCHIVE.fullmatch(scope["path"])
         max_bytes = self._max_archive_bytes if is_archive else self._max_bytes
         if declared.isdecimal() and int(declared) > max_bytes:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
-from service.api.failures import respond
+from service.api.head import header, headers
+from service.api.middleware import Check
 from service.errors import ForbiddenOrigin
-from service.metrics import Metrics
 
 HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing; what they answer a browser shows only to pages that are allowed."""
@@ -23,37 +22,26 @@ HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 PORTS = {"http": 80, "https": 443}
 
 
-class Origins:
-    """Refuses pages of other sites, but for those allowed, what changes something, and every WebSocket.
+def origins(allowed: Sequence[str]) -> Check:
+    """Refuse to pages of other sites what changes something, and every WebSocket.
 
     Calls without an ``Origin`` are none of a page's.
 
     Args:
-        app: What it is before.
-        allowed: Origins, in lower case; ``*`` for all.
-        metrics: Counts refusals.
+        allowed: Origins whose pages may, in lower case; ``*`` for all.
     """
+    known = frozenset(allowed)
 
-    def __init__(self, app: ASGIApp, allowed: Sequence[str], metrics: Metrics) -> None:
-        self._app = app
-        self._allowed = frozenset(allowed)
-        self._metrics = metrics
+    def check(scope: Scope) -> ForbiddenOrigin | None:
+        if scope.get("method") in HARMLESS:
+            return None
+        sent = headers(scope, b"origin")
+        for origin in (origin.strip().lower() for origin in sent):
+            if not ("*" in known or origin in known or _is_own(origin, header(scope, b"host"))):
+                return ForbiddenOrigin(sent[0])
+        return None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection."""
-        if scope["type"] == "lifespan" or scope.get("method") in HARMLESS or self._may(Headers(scope=scope)):
-            await self._app(scope, receive, send)
-            return
-        error = ForbiddenOrigin(Headers(scope=scope)["origin"])
-        self._metrics.count_errors([error])
-        await respond(error, scope["state"]["request_id"])(scope, receive, send)
-
-    def _may(self, headers: Headers) -> bool:
-        origins = [origin.strip().lower() for origin in headers.getlist("origin")]
-        return all(self._is_allowed(origin, headers.get("host", "")) for origin in origins)
-
-    def _is_allowed(self, origin: str, host: str) -> bool:
-        return "*" in self._allowed or origin in self._allowed or _is_own(origin, host)
+    return check
 
 
 def _is_own(origin: str, host: str) -> bool:

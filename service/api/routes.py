@@ -81,7 +81,7 @@ class ObservationRoute(JsonRoute):
         handle = super().get_route_handler()
 
         async def handle_with_room(request: Request) -> Response:
-            _engines(request).refuse_if_crowded(request.path_params["model"])
+            request.app.state.engines.refuse_if_crowded(request.path_params["model"])
             return await handle(request)
 
         return handle_with_room
@@ -177,12 +177,12 @@ _ADDED: dict[int, str] = {
 }
 
 
-def _engines(request: Request) -> EnginesType:
+async def _engines(request: Request) -> EnginesType:  # else it would be called in a thread, which takes longer
     engines: EnginesType = request.app.state.engines
     return engines
 
 
-def _settings(request: Request) -> SettingsType:
+async def _settings(request: Request) -> SettingsType:
     settings: SettingsType = request.app.state.settings
     return settings
 

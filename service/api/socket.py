@@ -18,6 +18,9 @@ from service.api.transport import Gone
 from service.errors import InvalidRequest, NotFound, ServiceError
 
 SUBPROTOCOL = "stepahead"
+MESSAGES = 256
+"""Most frames that are taken together behind the first."""
+
 SAID_SO = frozenset({1000, 1001})
 """Close codes of a client that is done, or whose page is left."""
 
@@ -37,7 +40,7 @@ class Socket:
         """Do nothing: it is open."""
 
     async def receive(self) -> Sequence[bytes] | None:
-        """The next frame.
+        """The next frame, and those behind it that are here already.
 
         Raises:
             Gone: If the client went away.
@@ -46,7 +49,8 @@ class Socket:
         if message["type"] == "websocket.disconnect":
             raise Gone(said_so=message.get("code") in SAID_SO)
         content = message.get("bytes")
-        return [content if content is not None else message["text"].encode()]
+        frames = [content if content is not None else message["text"].encode()]
+        return frames if self._connection is None else frames + self._connection.messages(MESSAGES)
 
     async def send(self, answers: Sequence[bytes]) -> None:
         """Write a text frame for each answer."""

@@ -9,7 +9,7 @@ import click
 
 from service import __version__
 
-COMMANDS = ("serve", "evaluate", "replay", "bridge", "size", "export", "import")
+COMMANDS = ("serve", "evaluate", "replay", "bench", "bridge", "size", "export", "import")
 
 
 class Commands(click.Group):

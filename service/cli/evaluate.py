@@ -14,6 +14,7 @@ import click
 import torch
 from rich.console import Console
 
+from model.device import DeviceSetting, choose
 from model.spec import CellKind, ExpertsKind, FieldSpec, LearnSpec, ModelSpec
 from service.cli.contest import Contest
 from service.cli.formats import FORMATS
@@ -96,6 +97,8 @@ def parse_learn(_context: click.Context, _parameter: click.Parameter, value: str
     "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="PNG", help="Draw running error and tests."
 )
 @click.option("--jobs", type=click.IntRange(1), default=1, metavar="N", show_default=True, help="Processes to run in.")
+@click.option("--device", type=click.Choice(get_args(DeviceSetting)), default="cpu", show_default=True,
+              help="Where the network computes.  auto: cuda where there is one.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the measures as JSON.")
 def evaluate(
     files: tuple[Path, ...],
@@ -121,6 +124,7 @@ def evaluate(
     only: tuple[str, ...],
     plot: Path | None,
     jobs: int,
+    device: DeviceSetting,
     as_json: bool,
     **network: Any,
 ) -> None:
@@ -134,7 +138,9 @@ def evaluate(
     rows = replace(rows, **{name: given for name, given in (("first", first), ("last", last)) if given is not None})
     asked = Asked(rows, noise, missing, horizon, every or horizon)
     try:
-        variant = Variant("default", ModelSpec(fields=(FieldSpec("any"),), **network), freeze_after)
+        variant = Variant(
+            "default", ModelSpec(fields=(FieldSpec("any"),), **network), freeze_after, device=choose(device)
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     series = Reading(streams_as, channels, share, kind, order).read(files, columns)

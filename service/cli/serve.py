@@ -47,10 +47,11 @@ def serve(**flags: str | None) -> None:
         click.echo(f"stepahead: bad setting: {error}", err=True)
         sys.exit(BAD_SETTING)
 
-    from service.server import StartError, run  # noqa: PLC0415 - torch takes seconds, and help needs none of it
+    from service.server import StartError, new_event_loop, run  # noqa: PLC0415 - torch takes seconds, and help needs none of it
 
     try:
-        asyncio.run(run(settings, click.echo))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(run(settings, click.echo))
     except StartError as error:
         click.echo(f"stepahead: {error}", err=True)
         sys.exit(NO_START)

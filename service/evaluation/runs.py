@@ -105,6 +105,7 @@ class Variant:
         freeze_after: Place from which on the weights stay as they are: ``None`` for never, -1 for the first scored row.
         afterwards: What is learned from then on; ``None`` for all but weights and initial state.
         correction_rate: ``None`` for learned rates.
+        device: Where the network computes, see :func:`model.device.network_on`.
     """
 
     name: str
@@ -112,11 +113,12 @@ class Variant:
     freeze_after: int | None = None
     afterwards: LearnSpec | None = None
     correction_rate: float | None = None
+    device: str = "cpu"
 
     def run(self, series: Series, asked: Asked, seed: int, tell: Tell) -> Outcome:
         """Pass the series through a fresh learner."""
         spec = replace(self.spec, fields=series.fields, seed=seed)
-        learner = Learner(spec, correction_rate=self.correction_rate)
+        learner = Learner(spec, correction_rate=self.correction_rate, device=self.device)
         scored = asked.rows.scored(series)
         outcome = Outcome.empty(series)
         ahead = Ahead(series, scored, asked.horizon, asked.every) if asked.horizon > 1 else None

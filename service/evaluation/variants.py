@@ -43,5 +43,6 @@ def ablation(default: Variant) -> tuple[list[Variant], list[tuple[str, str]]]:
         *([Variant("no-initial", replace(spec, learn=replace(spec.learn, initial_state=False)))] if initial else []),
         *(Variant(cell, replace(spec, cell=cell)) for cell in get_args(CellKind) if cell != spec.cell),
     ]
+    variants = [replace(variant, device=default.device) for variant in variants]
     pairs = [(variant.name, default.name) for variant in variants]
     return variants, [*pairs, ("state", "frozen")]

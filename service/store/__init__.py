@@ -2,16 +2,16 @@
 
 from service.store.kept import KeptSnapshot
 from service.store.partition import Partition
-from service.store.records import BeliefChange, KeptItems, NewStream, StoredStream, StreamSnapshot
+from service.store.records import BeliefChange, KeptItems, KeptReply, NewStream, StoredStream, StreamSnapshot
 from service.store.redis_store import Store
-from service.store.ring import Kept, KeptItem
+from service.store.ring import Kept
 from service.store.weights import StoredVersions
 
 __all__ = [
     "BeliefChange",
     "Kept",
-    "KeptItem",
     "KeptItems",
+    "KeptReply",
     "KeptSnapshot",
     "NewStream",
     "Partition",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ BULK_FACTOR = 10  # weights and redo records can be hundreds of megabytes: so mu
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.02, 0.5
 """Waits before a call that may be made again while the store is away is made again; each is twice the last."""
+
+_CLOSED = "handler is closed"  # of what uvloop says
 
 T = TypeVar("T")
 
@@ -147,7 +149,8 @@ class StoreClient:
         async with self._named_errors(limit_s):
             while True:
                 try:
-                    return await call(await self._reach())
+                    with _named_closed():
+                        return await call(await self._reach())
                 except exceptions.AuthenticationError:
                     raise
                 except (exceptions.ConnectionError, OSError):  # also while it still loads its data
@@ -183,3 +186,14 @@ class StoreClient:
             raise StoreUnavailable("the store refused") from error
         except (exceptions.RedisError, OSError) as error:
             raise StoreUnavailable("the store is out of reach") from error
+
+
+@contextmanager
+def _named_closed() -> Iterator[None]:
+    """Name what uvloop raises on a write to a connection that was closed: asyncio would ignore the write."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _CLOSED not in str(error):
+            raise
+        raise exceptions.ConnectionError("the connection was closed") from error

@@ -13,7 +13,7 @@ stepahead:instance:NAME    string  sign of life of an instance of the service; e
 {model:shard}:kept         hash    id of a snapshot of the weights that is kept -> its description (JSON)
 {model:shard}:kept-weights hash    id -> its content
 {model:shard}:streams      zset    name of every stream, all with score 0, so in the order of their bytes
-{model:shard}:stream:NAME  hash    ``belief``, ``seq``, ``created``, ``updated``, replies ``r0``, ``r1``, …;
+{model:shard}:stream:NAME  hash    ``belief``, ``seq``, ``created``, ``updated``; parts ``k0``, ``k1``, … of its ring;
                                    ``snapshots``: how many it ever had, ``snapshot:1``, … those kept
 =========================  ======  =================================================================
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from model.codec import DamagedRecord, checksum_of
 from service.errors import LeaseLost, TakenOver
@@ -19,7 +19,7 @@ from service.store.records import (
     StoredStream,
     milliseconds,
 )
-from service.store.ring import Kept, reply_field
+from service.store.ring import Kept, place, value_at, values
 from service.store.stream_copies import StreamCopies
 from service.store.weights import StoredWeights
 
@@ -42,7 +42,7 @@ class Partition(StoredWeights, KeptWeights):
     def __init__(self, client: StoreClient, instance: Instance, keys: PartitionKeys, *, kept_replies: int) -> None:
         super().__init__(client, keys)
         self._instance = instance
-        self._kept_replies = kept_replies
+        self.kept_replies = kept_replies
         self.copies = StreamCopies(client, keys, self._run_fenced)
 
     async def acquire(self, *, by_force: bool = False) -> None:
@@ -87,14 +87,14 @@ class Partition(StoredWeights, KeptWeights):
         lease, *rows = await self._client.read_all(
             [
                 ("GET", self._keys.lease),
-                *(("HMGET", self._keys.stream(stream), "belief", "created", "updated") for stream in streams),
+                *(("HMGET", self._keys.stream(stream), "belief", "created", "updated", "seq") for stream in streams),
             ]
         )
         if self._lease:
             self._require_own(lease)
         return [
-            None if belief is None else StoredStream(belief, int(created), int(updated))
-            for belief, created, updated in rows
+            None if belief is None else StoredStream(belief, int(created), int(updated), int(sequence or 0))
+            for belief, created, updated, sequence in rows
         ]
 
     async def load_sequences(self, streams: Sequence[str]) -> list[int]:
@@ -108,13 +108,17 @@ class Partition(StoredWeights, KeptWeights):
         """Read in one round trip what is kept of items, each a stream and a sequence."""
         if not items:
             return []
+        places = [place(sequence, self.kept_replies) for _, sequence in items]
         rows = await self._client.read_all(
             [
-                ("HMGET", self._keys.stream(stream), "seq", reply_field(sequence, self._kept_replies))
-                for stream, sequence in items
+                ("HMGET", self._keys.stream(stream), "seq", field)
+                for (stream, _), (field, _) in zip(items, places, strict=True)
             ]
         )
-        return [_kept(applied, value, sequence) for (applied, value), (_, sequence) in zip(rows, items, strict=True)]
+        return [
+            _kept(applied, part, within, sequence)
+            for (applied, part), (_, within), (_, sequence) in zip(rows, places, items, strict=True)
+        ]
 
     async def load_items(self, stream: str, n: int) -> KeptItems | None:
         """Read what is kept of a stream's last ``n`` items; None if there is no such stream.
@@ -124,7 +128,7 @@ class Partition(StoredWeights, KeptWeights):
         Raises:
             DamagedRecord: If a part of it cannot be read.
         """
-        key, ring = self._keys.stream(stream), self._kept_replies
+        key, ring = self._keys.stream(stream), self.kept_replies
         while True:
             applied_now, was_created, belief = await self._client.read("HMGET", key, "seq", "created", "belief")
             if applied_now is None:
@@ -133,26 +137,29 @@ class Partition(StoredWeights, KeptWeights):
             end = applied + 1
             for first in range(max(1, end - min(n, ring)), end, ITEMS_PER_READ):
                 part = range(first, min(first + ITEMS_PER_READ, end))
-                fields = [reply_field(sequence, ring) for sequence in part]
-                seq, created, *values = await self._client.read("HMGET", key, "seq", "created", *fields, bulk=True)
+                fields = list(dict.fromkeys(place(sequence, ring)[0] for sequence in part))
+                seq, created, *parts = await self._client.read("HMGET", key, "seq", "created", *fields, bulk=True)
                 if seq is None or created != was_created or int(seq) < applied:
                     break
-                found = (None if v is None else Kept.decode(v, i) for v, i in zip(values, part, strict=True))
-                items += (kept for kept in found if kept is not None)
+                items += _kept_of(part, ring, dict(zip(fields, parts, strict=True)))
             else:
                 return KeptItems(applied, items, checksum_of(belief))
 
     async def commit(
-        self, changes: Sequence[BeliefChange], *, version: int, redo: bytes | None, ttl_s: float | None
-    ) -> None:
-        """Replace beliefs and keep replies and the redo record, all of them or none.
+        self, changes: Sequence[BeliefChange], *, version: int, redo: Sequence[bytes], ttl_s: float | None
+    ) -> int | None:
+        """Replace beliefs and keep replies and redo records, all of them or none.
 
         Args:
             changes: At most one per stream. A stream that exists must be at the sequence before; one that does not
                 is created.
-            version: The weights version after the batch: one above the last commit's with ``redo``, else the same.
-            redo: What is needed to compute this batch's weight update again; None if no weight changed.
+            version: The weights version after them: above the last commit's by the number of redo records.
+            redo: What is needed to compute these updates of the weights again, in their order.
             ttl_s: Seconds without an item after which each of these streams is forgotten; None for never.
+
+        Returns:
+            When, in microseconds since 1970; None if a stream is not as its ``updated_us`` says, and nothing was
+            written then.
 
         Raises:
             ValueError: If ``ttl_s`` is below 0 or over ``MAX_TTL_S``; nothing was written.
@@ -161,22 +168,22 @@ class Partition(StoredWeights, KeptWeights):
             StoreUnavailable: If the store did not answer in time, or refused; the outcome is then unknown.
         """
         keys = self._keys
-        args: list[Argument] = [
-            version,
-            0 if redo is None else 1,
-            redo or b"",
-            milliseconds(ttl_s),
-        ]
+        args: list[Argument] = [version, len(redo), milliseconds(ttl_s), *redo]
         for change in changes:
+            kept = change.kept
             args += (
                 change.stream,
+                change.sequence - change.n_items,
                 change.sequence,
+                "" if change.updated_us is None else change.updated_us,
                 change.belief,
-                reply_field(change.sequence, self._kept_replies),
-                change.kept.encode(),
+                len(kept),
             )
+            for one in kept:
+                args += (*place(one.sequence, self.kept_replies), one.encode())
         hashes = [keys.stream(change.stream) for change in changes]
-        await self._run_fenced(scripts.COMMIT, [keys.weights, keys.redo, keys.streams, *hashes], args)
+        done_us = await self._run_fenced(scripts.COMMIT, [keys.weights, keys.redo, keys.streams, *hashes], args)
+        return done_us or None
 
     async def list_streams(self, after: str, limit: int) -> list[str]:
         """Name up to ``limit`` streams that come after ``after``, in the order of their code points."""
@@ -250,9 +257,22 @@ class Partition(StoredWeights, KeptWeights):
         return [name.decode() for name in names]
 
 
-def _kept(applied: bytes | None, value: bytes | None, sequence: int) -> KeptReply:
-    """What is kept of an item, as it was read."""
+def _kept(applied: bytes | None, part: bytes | None, within: int, sequence: int) -> KeptReply:
+    """What is kept of an item, as its part of the ring was read."""
     try:
-        return KeptReply(int(applied or 0), None if value is None else Kept.decode(value, sequence))
+        return KeptReply(int(applied or 0), Kept.decode(value_at(part, within), sequence))
     except DamagedRecord as error:
         return KeptReply(int(applied or 0), None, str(error))
+
+
+def _kept_of(sequences: Iterable[int], ring: int, parts: Mapping[str, bytes | None]) -> Iterator[Kept]:
+    """What is kept of items, in their order, as their parts of the ring were read.
+
+    Raises:
+        DamagedRecord: If a part of it cannot be read.
+    """
+    read = {field: list(values(part or b"")) for field, part in parts.items()}
+    for sequence in sequences:
+        field, within = place(sequence, ring)
+        if within < len(read[field]) and (kept := Kept.decode(read[field][within], sequence)) is not None:
+            yield kept

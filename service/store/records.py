@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from model import codec
 from model.spec import MAX_TTL_S
-from service.store.ring import Kept, KeptItem
+from service.store.ring import Kept
 
 _SNAPSHOT = "snapshot:"
 
@@ -22,35 +23,45 @@ class StoredStream:
         belief: As it was committed.
         created_us: When the stream's first item was committed; microseconds since 1970, the store's clock.
         updated_us: When its last one was.
+        sequence: Of that one.
     """
 
     belief: bytes
     created_us: int
     updated_us: int
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class BeliefChange:
-    """What one item changes in its stream.
+    """What a commit changes in one stream, by one item or several that follow each other.
 
     Args:
         stream: The stream's name.
-        sequence: Of the item that was applied now; the stored belief must be at ``sequence - 1``.
+        sequence: Of the last of the items that were applied now.
         belief: The belief after it.
-        reply: Kept for a resend of the item.
-        item: Kept for the stream's history; None for a reply without it.
+        reply: As it is kept, for a resend of the item and for the stream's history.
+        awaited_by: Checksum of the belief whose prediction awaited the item; empty for a stream's first item.
+        earlier: What is kept of the items before it, in their order; those that the ring no longer has room for may
+            be left out.
+        n_items: Items applied; the stored belief must be at ``sequence - n_items``.
+        updated_us: When the belief that it was computed from was committed, where that is to be checked; None for a
+            belief that was read a moment ago.
     """
 
     stream: str
     sequence: int
     belief: bytes
     reply: bytes
-    item: KeptItem | None = None
+    awaited_by: bytes = b""
+    earlier: Sequence[Kept] = ()
+    n_items: int = 1
+    updated_us: int | None = None
 
     @property
-    def kept(self) -> Kept:
-        """What the stream keeps of it."""
-        return Kept(self.sequence, self.reply, self.item, codec.checksum_of(self.belief))
+    def kept(self) -> list[Kept]:
+        """What the stream keeps of the items, in their order."""
+        return [*self.earlier, Kept(self.sequence, self.reply, self.awaited_by, codec.checksum_of(self.belief))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,7 @@ class KeptReply:
 
     @property
     def reply(self) -> bytes | None:
-        """To the item that was asked for."""
+        """To the item that was asked for, as it is kept."""
         return None if self.kept is None else self.kept.reply
 
 
@@ -97,10 +108,10 @@ class KeptItems:
         found: list[Kept] = []
         sequence, belief = self.applied, self.belief
         for kept in reversed(self.items):
-            if kept.sequence != sequence or kept.belief != belief or kept.item is None:
+            if kept.sequence != sequence or kept.belief != belief:
                 break
             found.append(kept)
-            sequence, belief = sequence - 1, kept.item.awaited_by
+            sequence, belief = sequence - 1, kept.awaited_by
         return found[::-1]
 
 

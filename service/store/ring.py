@@ -1,41 +1,39 @@
-"""The ring of what a stream keeps of its last items: the replies for resends, and with them the items themselves.
+"""The ring of what a stream keeps of its last items: the replies for resends and its history, the items with them.
 
-A stream keeps ``kept_replies`` of them in as many fields of its hash, that of sequence n in field
-``r{n % kept_replies}``. Each value begins with its sequence, so that a field that still holds an older one, or one
-written under another ``kept_replies``, is told apart. A record follows (:mod:`model.codec`): the checksums of the
-beliefs before and after the item, its timestamp, the length of its JSON, that JSON, the reply. In a store that an older
-version wrote the reply alone follows, which begins with ``{`` as no record does.
+A stream keeps ``kept_replies`` of them. That of sequence n is in place ``n % kept_replies`` of its ring, which lies in
+parts of ``PER_PART`` places in as many fields of the stream's hash, ``k0``, ``k1``, …: a field of its own for each
+would cost half as much again. A part is its values one after the other, each with its length before it (7 bits a byte,
+the least first, the last byte below 128); a length of 0 is an empty place, and what is not reached yet is not there.
+
+A value is ``checksum (4) | sequence (2) | belief before the item (4) | belief after it (4) | reply``, little-endian.
+The beliefs are told by their checksums. The checksum is the low half of XXH3 of what follows it, seeded with the whole
+sequence, of which the value itself has the low bytes: a place may still hold an older item's, or one that was written
+under another ``kept_replies``.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
+from xxhash import xxh3_64_intdigest
+
 from model import codec
-from model.codec import DamagedRecord
-from model.items import NO_TIME
+from model.codec import DamagedRecord, Kind
 
-_SEQUENCE = struct.Struct("<q")
-_HEAD = struct.Struct("<4s4sqI")
-_BARE = b"{"  # how a reply begins
+PER_PART = 16
+"""Places of a ring in one field; ``commit.lua`` is told places within it."""
+
+_HEAD = struct.Struct("<H4s4s")
+_CHECKSUM = struct.Struct("<I")
+_SEQUENCE = struct.Struct("<H")
+_SEQUENCES = 2**16  # that the value's own bytes tell apart; a ring has no more places
 _NONE = bytes(4)
-
-
-@dataclass(frozen=True, slots=True)
-class KeptItem:
-    """An item as it was observed.
-
-    Args:
-        values: By field, missing ones as null; a JSON object.
-        timestamp_us: Microseconds since 1970 UTC; None if it had none.
-        awaited_by: Checksum of the belief whose prediction awaited it; empty for a stream's first item.
-    """
-
-    values: bytes
-    timestamp_us: int | None = None
-    awaited_by: bytes = b""
+_SEED_BITS = 60  # the format is above them
+_LAST_BYTE = 128  # of a length is below
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,61 +42,122 @@ class Kept:
 
     Args:
         sequence: The item's.
-        reply: As it was sent.
-        item: The item; None where an older version kept the reply alone.
+        reply: What is told of it, and the item; see :class:`model.reply.Reply`.
+        awaited_by: Checksum of the belief whose prediction awaited it; empty for a stream's first item.
         belief: Checksum of the belief after the item.
     """
 
     sequence: int
     reply: bytes
-    item: KeptItem | None = None
+    awaited_by: bytes = b""
     belief: bytes = b""
 
     def encode(self) -> bytes:
-        """The value of the item's field; :meth:`decode` is its inverse."""
-        item = self.item or KeptItem(b"")
-        timestamp_us = NO_TIME if item.timestamp_us is None else item.timestamp_us
-        head = _HEAD.pack(item.awaited_by, self.belief, timestamp_us, len(item.values))
-        return encode_sequence(self.sequence) + codec.pack(codec.Kind.REPLY, head + item.values + self.reply)
+        """The item's value in the ring, with its length; :meth:`decode` is the inverse but for that."""
+        head = _HEAD.pack(self.sequence % _SEQUENCES, self.awaited_by or _NONE, self.belief or _NONE)
+        body = head + self.reply
+        return b"".join((_length(_CHECKSUM.size + len(body)), _CHECKSUM.pack(_checksum(body, self.sequence)), body))
 
     @classmethod
     def decode(cls, value: bytes, sequence: int) -> Self | None:
-        """Read what :meth:`encode` or an older version wrote; None if it is of another item.
+        """Read what :meth:`encode` wrote; None if it is of another item, or of none.
 
         Args:
-            value: Of the field.
+            value: In the item's place, without its length.
             sequence: Expected.
 
         Raises:
             DamagedRecord: If it is neither.
         """
-        if value[: _SEQUENCE.size] != encode_sequence(sequence):
+        if not value:
             return None
-        record = value[_SEQUENCE.size :]
-        if record[:1] == _BARE:
-            return cls(sequence, record)
-        payload = bytes(codec.unpack(codec.Kind.REPLY, record))
-        if len(payload) < _HEAD.size:
-            raise DamagedRecord(codec.Kind.REPLY, "it is too short")
-        awaited_by, belief, timestamp_us, n_bytes = _HEAD.unpack_from(payload)
-        end = _HEAD.size + n_bytes
-        if len(payload) < end:
-            raise DamagedRecord(codec.Kind.REPLY, "the item is not whole")
-        item = None
-        if n_bytes:
-            time_us = None if timestamp_us == NO_TIME else timestamp_us
-            item = KeptItem(payload[_HEAD.size : end], time_us, _known(awaited_by))
-        return cls(sequence, payload[end:], item, _known(belief))
+        if len(value) < _CHECKSUM.size + _HEAD.size:
+            raise DamagedRecord(Kind.REPLY, "it is too short")
+        body = value[_CHECKSUM.size :]
+        low, awaited_by, belief = _HEAD.unpack_from(body)
+        if low != sequence % _SEQUENCES:
+            return None
+        if value[: _CHECKSUM.size] != _CHECKSUM.pack(_checksum(body, sequence)):
+            raise DamagedRecord(Kind.REPLY, "the checksum does not match")
+        return cls(sequence, body[_HEAD.size :], _known(awaited_by), _known(belief))
 
 
-def encode_sequence(sequence: int) -> bytes:
-    """The sequence as a value of the ring begins with it."""
-    return _SEQUENCE.pack(sequence)
+def place(sequence: int, kept_replies: int) -> tuple[str, int]:
+    """Where what is kept of this item lies: the field of its part, and the place within it."""
+    part, within = divmod(sequence % kept_replies, PER_PART)
+    return f"k{part}", within
 
 
-def reply_field(sequence: int, kept_replies: int) -> str:
-    """Name the hash field of the item with this sequence."""
-    return f"r{sequence % kept_replies}"
+def is_part(field: str) -> bool:
+    """Whether this field of a stream's hash holds a part of its ring."""
+    return field[:1] == "k" and field[1:].isdecimal()
+
+
+def values(part: bytes) -> Iterator[bytes]:
+    """The values of a part, empty where a place is.
+
+    Raises:
+        DamagedRecord: If it ends within one, once those before it were given.
+    """
+    at = 0
+    while at < len(part):
+        n = shift = 0
+        while True:
+            if at == len(part):
+                raise DamagedRecord(Kind.REPLY, "the part of the ring ends within a length")
+            byte = part[at]
+            at += 1
+            n |= byte % _LAST_BYTE << shift
+            shift += 7
+            if byte < _LAST_BYTE:
+                break
+        if at + n > len(part):
+            raise DamagedRecord(Kind.REPLY, "the part of the ring ends within it")
+        yield part[at : at + n]
+        at += n
+
+
+def until(part: bytes, sequence: int) -> bytes:
+    """A part of the ring without what is kept of later items than this, or cannot be read."""
+    found = list[bytes]()
+    with suppress(DamagedRecord):
+        found.extend(values(part))
+    kept = (value if _is_of(value, sequence) else b"" for value in found)
+    return b"".join(_length(len(value)) + value for value in kept)
+
+
+def value_at(part: bytes | None, within: int) -> bytes:
+    """The value in a place of a part; empty if there is none.
+
+    Raises:
+        DamagedRecord: If the part ends within it.
+    """
+    for i, value in enumerate(values(part or b"")):
+        if i == within:
+            return value
+    return b""
+
+
+def _is_of(value: bytes, sequence: int) -> bool:
+    """Whether this is of an item that is no later than ``sequence``."""
+    if len(value) < _CHECKSUM.size + _HEAD.size:
+        return False
+    (low,) = _SEQUENCE.unpack_from(value, _CHECKSUM.size)
+    own = sequence - (sequence - low) % _SEQUENCES
+    return own > 0 and value[: _CHECKSUM.size] == _CHECKSUM.pack(_checksum(value[_CHECKSUM.size :], own))
+
+
+def _checksum(body: bytes, sequence: int) -> int:
+    return xxh3_64_intdigest(body, codec.FORMAT << _SEED_BITS ^ sequence) & 0xFFFFFFFF
+
+
+def _length(n: int) -> bytes:
+    found = bytearray()
+    while n >= _LAST_BYTE:
+        found.append(n % _LAST_BYTE + _LAST_BYTE)
+        n //= _LAST_BYTE
+    found.append(n)
+    return bytes(found)
 
 
 def _known(checksum: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """The scripts that run inside the store; each ``.lua`` file states its keys, arguments and answer.
 
-``checks.lua`` is none: it stands at the head of those that write streams.
+``checks.lua`` and ``ring.lua`` are none: they stand at the head of those that write streams, and their replies.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ class Script:
     sha: str
 
 
-def _load(name: str, *, with_checks: bool = False) -> Script:
-    source = _read(name)
-    if with_checks:
-        shebang, newline, rest = source.partition("\n")
-        source = shebang + newline + _read("checks") + rest
+def _load(name: str, *heads: str) -> Script:
+    shebang, newline, rest = _read(name).partition("\n")
+    source = shebang + newline + "".join(map(_read, heads)) + rest
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -33,7 +31,7 @@ def _read(name: str) -> str:
 ACQUIRE = _load("acquire")
 RELEASE = _load("release")
 RENEW = _load("renew")
-COMMIT = _load("commit", with_checks=True)
+COMMIT = _load("commit", "checks", "ring")
 SAVE_WEIGHTS = _load("save_weights")
 BEGIN_ANEW = _load("begin_anew")
 READ_REDO = _load("read_redo")
@@ -42,8 +40,8 @@ DROP_WEIGHTS = _load("drop_weights")
 DELETE_STREAMS = _load("delete_streams")
 DROP_PARTITION = _load("drop_partition")
 FORGET_EXPIRED = _load("forget_expired")
-CREATE_STREAMS = _load("create_streams", with_checks=True)
+CREATE_STREAMS = _load("create_streams", "checks")
 KEEP_SNAPSHOT = _load("keep_snapshot")
-RESTORE_STREAM = _load("restore_stream", with_checks=True)
+RESTORE_STREAM = _load("restore_stream", "checks")
 DROP_SNAPSHOT = _load("drop_snapshot")
 REPLACE_MODEL = _load("replace_model")

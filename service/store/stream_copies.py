@@ -9,7 +9,7 @@ from service.store import scripts
 from service.store.client import Argument, StoreClient
 from service.store.keys import PartitionKeys
 from service.store.records import NewStream, StreamSnapshot, milliseconds, snapshot_field, snapshot_id
-from service.store.ring import encode_sequence
+from service.store.ring import is_part, until
 
 FULL = -1
 """What ``keep_snapshot.lua`` answers for a stream that may have no more."""
@@ -105,9 +105,13 @@ class StreamCopies:
         Returns:
             When, in microseconds since 1970; None if there is no such stream.
         """
-        then = snapshot.sequence
-        args: list[Argument] = [then, encode_sequence(then), snapshot.belief, milliseconds(ttl_s)]
-        return await self._number(scripts.RESTORE_STREAM, [self._keys.stream(stream)], args)
+        key, then = self._keys.stream(stream), snapshot.sequence
+        parts = [field.decode() for field in await self._client.read("HKEYS", key) if is_part(field.decode())]
+        kept = await self._client.read("HMGET", key, *parts, bulk=True) if parts else []
+        args: list[Argument] = [then, snapshot.belief, milliseconds(ttl_s)]
+        for field, part in zip(parts, kept, strict=True):
+            args += (field, until(part or b"", then))
+        return await self._number(scripts.RESTORE_STREAM, [key], args)
 
     async def drop(self, stream: str, snapshot: str) -> bool:
         """Remove a snapshot; False if there is none of that id."""

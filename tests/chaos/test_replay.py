@@ -10,12 +10,12 @@ import pytest
 
 from benchmarks.chaos.ledger import Acknowledged, Ledger, differing_bits
 from benchmarks.chaos.replay import Verdict, judge
-from benchmarks.chaos.stored import Stored
+from benchmarks.chaos.stored import KeptItem, Stored
 from benchmarks.chaos.workload import Workload, workloads
 from model.items import item_values
 from model.learner import Learner
-from service.replies import encode_reply, encode_values
-from service.store import KeptItem
+from model.reply_form import ReplyForm
+from service.replies import encode_values
 
 STREAMS, ITEMS = 12, 6
 
@@ -35,7 +35,7 @@ class Run:
 
 def served(workload: Workload) -> Run:
     """Serve the streams in batches of halves that change from item to item, each in the order of its names."""
-    learner = Learner(workload.spec)
+    learner, form = Learner(workload.spec), ReplyForm(workload.spec)
     beliefs: dict[str, bytes] = {}
     replies: dict[str, dict[int, Acknowledged]] = {stream: {} for stream in workload.streams}
     for sequence in range(1, ITEMS + 1):
@@ -47,15 +47,15 @@ def served(workload: Workload) -> Run:
             step = learner.step(learner.decode_beliefs([beliefs.get(stream) for stream in batch]), items)
             learner.adopt(step)
             beliefs.update(zip(batch, step.encoded_beliefs, strict=True))
-            for stream, result in zip(batch, step.results, strict=True):
-                replies[stream][sequence] = Acknowledged(encode_reply(stream, result), step.version)
+            for stream, reply in zip(batch, step.replies(), strict=True):
+                replies[stream][sequence] = Acknowledged(form.reply(stream, reply), step.version)
     kept = {(stream, ITEMS): found[ITEMS].reply for stream, found in replies.items()}
     last = {stream: workload.item(stream, ITEMS) for stream in replies}
-    items: dict[tuple[str, int], KeptItem | None] = {
+    observed = {
         (stream, ITEMS): KeptItem(encode_values(item_values(workload.spec, item)), item.timestamp_us)
         for stream, item in last.items()
     }
-    return Run(workload, replies, Stored(beliefs, kept, learner.encode_weights(), learner.version, items))
+    return Run(workload, replies, Stored(beliefs, kept, learner.encode_weights(), learner.version, observed))
 
 
 @pytest.fixture(params=["plain", "mixed", "frozen"])
@@ -110,7 +110,6 @@ def test_a_single_bit_is_found(honest: Run, part: str) -> None:
         honest.stored.replies[stream, ITEMS] = flipped(honest.stored.replies[stream, ITEMS] or b"")
     elif part == "kept item":
         item = honest.stored.items[stream, ITEMS]
-        assert item is not None
         honest.stored.items[stream, ITEMS] = replace(item, values=flipped(item.values))
     elif part == "weights":
         honest.stored = replace(honest.stored, weights=flipped(honest.stored.weights))

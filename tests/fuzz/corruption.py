@@ -12,7 +12,6 @@ import random
 import resource
 import struct
 import sys
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +23,7 @@ from model.belief import Beliefs
 from model.codec import DamagedRecord, Kind, pack
 from model.items import Item
 from model.learner import Learner
+from model.reply_form import ReplyForm
 from model.spec import FieldSpec, ModelSpec
 from tests.builders import feed, mixed_item, small_spec
 
@@ -67,10 +67,9 @@ def damaged(source: random.Random, record: bytes) -> bytes:
         case _:
             for _ in range(source.randrange(1, 20)):
                 payload[source.randrange(len(payload))] ^= 1 << source.randrange(8)
-    header = bytearray(record[:HEADER_BYTES])
     if source.random() < 0.75:
-        header[4:] = struct.pack("<I", zlib.crc32(payload, zlib.crc32(bytes(header[:4]))))
-    return bytes(header + payload)
+        return pack(Kind(record[3]), bytes(payload))
+    return record[:HEADER_BYTES] + bytes(payload)
 
 
 def misnamed(source: random.Random, record: bytes) -> bytes:
@@ -175,7 +174,7 @@ def go_on(learner: Learner, beliefs: Beliefs, learned: Learned) -> None:
     for n in range(3):
         step = learner.step(beliefs, [learned.item(n)])
         learner.adopt(step)
-        json.dumps(step.render([True]), allow_nan=False)
+        json.dumps([ReplyForm(step.spec).result(reply) for reply in step.replies([True])], allow_nan=False)
         beliefs = step.beliefs
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -20,10 +22,12 @@ from model import codec, ngrams, soundness
 from model.codec import DamagedRecord, Kind
 from model.items import MAX_MAGNITUDE, parse_item
 from model.learner import Learner
+from model.reply import Reply
+from model.reply_form import ReplyForm
 from model.spec import ModelSpec
 from service.model_record import ModelRecord
-from service.store.ring import Kept, KeptItem, encode_sequence
-from tests.builders import small_spec
+from service.store.ring import Kept, until, values
+from tests.builders import mixed_item, small_spec
 from tests.fuzz.corruption import TRIALS, Learned, damaged, specs
 from tests.fuzz.form import LONG
 
@@ -137,8 +141,6 @@ def test_any_bytes_are_lessons_or_refused(data: bytes, times: int) -> None:
             assert (lessons is None) == (not payload)
 
 
-SEQUENCE_BYTES = 8
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
     lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.sampled_from(["spec", "fields", "name"]), parts),
@@ -151,22 +153,65 @@ def test_a_models_record_is_read_or_refused(name: str, value: Any, seed: int) ->
     """Whatever stands in a model's record, it is read or refused as ``ValueError``."""
     record = ModelRecord.new(small_spec()).encode()
     changed = json.dumps({**json.loads(record), name: value}).encode()
-    header = bytes(8)
+    header = codec.pack(Kind.REDO, b"")
     for data in (changed, damaged(random.Random(seed), header + record)[len(header) :]):
         with suppress(ValueError):
             assert isinstance(ModelRecord.decode(data), ModelRecord)
 
 
-@given(data=st.binary(max_size=40), sequence=st.integers(1, 2**63 - 1), seed=st.integers(0, 2**32))
-def test_what_is_kept_is_that_of_its_sequence(data: bytes, sequence: int, seed: int) -> None:
-    """Any bytes are what is kept of the sequence that they begin with, or damaged, and of no other."""
+@given(
+    data=st.binary(max_size=40), sequence=st.integers(1, 2**63 - 1), place=st.integers(0), change=st.integers(1, 255)
+)
+def test_what_is_kept_is_that_of_its_sequence(data: bytes, sequence: int, place: int, change: int) -> None:
+    """Any bytes are nothing, or damaged; what was kept and then changed is damaged, or of another item."""
     with suppress(DamagedRecord):
-        assert (Kept.decode(data, sequence) is None) != data.startswith(encode_sequence(sequence))
-    record = Kept(sequence, data, KeptItem(data + b"{}")).encode()[SEQUENCE_BYTES:]
+        assert Kept.decode(data, sequence) is None
+    (value,) = values(Kept(sequence, data).encode())
+    changed = bytearray(value)
+    changed[place % len(changed)] ^= change
     with suppress(DamagedRecord):
-        found = Kept.decode(encode_sequence(sequence) + damaged(random.Random(seed), record), sequence)
-        assert found is not None
-        assert found.sequence == sequence
+        assert Kept.decode(bytes(changed), sequence) is None
+
+
+@given(part=st.binary(max_size=60), sequence=st.integers(0, 2**63 - 1))
+def test_any_part_of_a_ring_is_read_or_damaged(part: bytes, sequence: int) -> None:
+    """Its values end by name where it is damaged, and what a stream goes back to holds none that nobody wrote."""
+    with suppress(DamagedRecord):
+        for value in values(part):
+            assert len(value) <= len(part)
+    assert not any(values(until(part, sequence)))
+
+
+def fresh_replies(spec: ModelSpec) -> list[Reply]:
+    """Replies of a stream that has run for a while."""
+    learner, source = Learner(spec), np.random.default_rng(4)
+    beliefs, found = learner.fresh_beliefs(1), []
+    for n in range(15):
+        step = learner.step(beliefs, [mixed_item(spec, n, source, missing=0.2)])
+        learner.adopt(step)
+        beliefs = step.beliefs
+        found += step.replies([n % 2 == 0])
+    return found
+
+
+REPLIES = [(spec, reply) for spec in (small_spec(), small_spec(quantiles=(0.2, 0.8))) for reply in fresh_replies(spec)]
+
+
+@given(case=st.sampled_from(REPLIES), place=st.integers(0), bit=st.integers(0, 7), cut=st.integers(0, 3))
+def test_a_damaged_reply_is_refused_or_told(case: tuple[ModelSpec, Reply], place: int, bit: int, cut: int) -> None:
+    """Whatever is done to a kept reply under a right checksum, it is refused by name or rendered."""
+    spec, reply = case
+    data = bytearray(reply.encode())
+    if cut == 1:
+        data[-len(reply.row) : 8 - len(reply.row)] = struct.pack("<d", math.nan)
+    data[place % len(data)] ^= 1 << bit
+    if not cut:
+        del data[place % len(data) :]
+    form = ReplyForm(spec)
+    with suppress(DamagedRecord):
+        told = Reply.decode(spec, reply.sequence, bytes(data))
+        assert form.reply("s", told)
+        assert form.values(told).keys() == spec.field_names
 
 
 def test_a_records_json_may_hold_nothing_but_an_object() -> None:

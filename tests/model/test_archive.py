@@ -140,7 +140,7 @@ def test_a_file_is_plain_to_read() -> None:
     """Anything that reads safetensors finds weights by name and shape, beliefs by part, and what the file is."""
     found, told = load(MODEL_FILE), header(MODEL_FILE)["__metadata__"]
     assert found["weights.readout"].shape == (8, 10)
-    assert np.array_equal(found["weights.initial"], MIXED.weights.parameters.initial.numpy())
+    assert np.array_equal(found["weights.initial"], MIXED.network.layout.view(MIXED.weights.flat, "initial"))
     beliefs = MIXED.decode_beliefs(list(STREAMS.values())).records
     assert np.array_equal(found["beliefs.state"], beliefs["state"])
     assert np.array_equal(found["beliefs.scale.level"], beliefs["scale"]["level"])

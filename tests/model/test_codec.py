@@ -119,6 +119,19 @@ def test_beliefs_and_weights_round_trip() -> None:
     assert again.encode_weights() == learner.encode_weights()
 
 
+@pytest.mark.parametrize("index", [[2, 0], slice(0, 2), np.array([True, False, True]), slice(None)])
+def test_beliefs_taken_from_a_batch_are_copies(index: Any) -> None:
+    """They have the same bits, in the order asked for, and share no memory with the batch."""
+    learner = Learner(small_spec())
+    beliefs = feed(learner, learner.fresh_beliefs(3), 5)
+    taken = beliefs[index]
+    assert taken.records.tobytes() == beliefs.records[index].tobytes()
+    assert not np.shares_memory(taken.records, beliefs.records)
+    taken.records["sequence"] = 7
+    assert np.frombuffer(taken.rows, taken.records.dtype)["sequence"].tolist() == [7] * len(taken)
+    assert not np.shares_memory(beliefs.copy().records, beliefs.records)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

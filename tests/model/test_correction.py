@@ -1,5 +1,6 @@
 """The belief's correction: its direction, its length, and the rate that is learned."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,106 +8,160 @@ import pytest
 import torch
 
 from model import correction, features
+from model.cells import Tape
 from model.examples import example_records, to_example
 from model.items import parse_item
 from model.learner import Learner
-from model.network import Network
+from model.network import Example, Network
 from model.spec import FieldSpec, LearnSpec, ModelSpec
 from tests.builders import feed, frozen, mixed_item, small_spec, wave
-from tests.model.test_gradients import make_example, make_parameters, make_spec, plain_loss
+from tests.model.test_gradients import (
+    CLOSE,
+    NETWORKS,
+    correct,
+    given,
+    gradient,
+    make_example,
+    make_flat,
+    make_spec,
+    plain_loss,
+)
 
 CELLS = ["lstm", "gru", "rnn", "fused"]
 
 
+@pytest.mark.parametrize("make", NETWORKS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_hidden_slope_is_autograds(cell: str) -> None:
+def test_the_hidden_slope_is_autograds(make: type[Network], cell: str) -> None:
     """Derivative of the corrected hidden state with respect to the correction, unit by unit."""
     spec = make_spec(cell, 4)
-    network = Network(spec, features.n_dense(spec))
-    parameters = make_parameters(network, seed=1)
+    network = make(spec, features.n_dense(spec))
+    flat = make_flat(network, seed=1)
     example = make_example(spec, network, n=2, missing=False, seed=2)
-    (tape,) = network.gradient(parameters, example, weights=False, initial=False).tapes
+    found = gradient(network, flat, example, weights=False, initial=False)
+    made = correct(network, flat, example, found, 0.3)
+    last, gates, extra = (torch.from_numpy(part) for part in (found.last[:, 0], found.gates[0], found.extra[0]))
 
     def hidden(change: torch.Tensor) -> torch.Tensor:
-        return network.cell.correct(tape, change)[:, 0].sum(0)
+        return network.cell.correct(Tape(last, last, gates, extra), change)[:, 0].sum(0)
 
-    zero = torch.zeros_like(tape.after[:, -1])
-    jacobian = torch.autograd.functional.jacobian(hidden, zero)  # (H, B, H)
+    jacobian = torch.autograd.functional.jacobian(hidden, torch.from_numpy(0.3 * made.steps[:, 0]))  # (H, B, H)
     by_unit = torch.stack([jacobian[:, b].diagonal() for b in range(2)])
-    torch.testing.assert_close(network.cell.hidden_slope(tape, tape.after), by_unit)
+    np.testing.assert_allclose(made.slopes[:, 0], by_unit, **CLOSE)
 
 
+@pytest.mark.parametrize("make", NETWORKS)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("missing", [False, True], ids=["whole", "missing"])
-def test_a_small_share_of_the_full_step_lowers_the_loss(cell: str, missing: bool) -> None:
+def test_a_small_share_of_the_full_step_lowers_the_loss(make: type[Network], cell: str, missing: bool) -> None:
     """The step points downhill for every stream that observed something, and is nothing for the others."""
     spec = make_spec(cell, 4)
-    network = Network(spec, features.n_dense(spec))
-    parameters = make_parameters(network, seed=3)
+    network = make(spec, features.n_dense(spec))
+    flat = make_flat(network, seed=3)
     example = make_example(spec, network, n=6, missing=missing, seed=4)
-    gradient = network.gradient(parameters, example, weights=False, initial=False)
+    found = gradient(network, flat, example, weights=False, initial=False)
 
-    step = correction.full_step(network, parameters, gradient, example)
+    made = correct(network, flat, example, found, 0.05)
 
-    corrected = correction.apply(network, gradient, 0.05 * step, example.n_inputs > 0)
-    loss, _ = network._loss(network.read(parameters, corrected), example)
-    learned = gradient.loss > 0
-    assert bool((loss[learned] < gradient.loss[learned]).all())
-    assert bool((step[~learned] == 0).all())
+    loss = loss_at(network, flat, example, made.corrected)
+    learned = found.loss > 0
+    assert (loss[learned] < found.loss[learned]).all()
+    assert (made.steps[~learned] == 0).all()
 
 
-def test_a_linear_readout_is_solved_by_a_full_step() -> None:
+def loss_at(network: Network, flat: np.ndarray, example: Example, state: np.ndarray) -> np.ndarray:
+    """Loss per stream were its item predicted from this state: from no input, so that the state stays."""
+    none = np.zeros_like(example.n_inputs)
+    given = replace(example, start=state, n_inputs=none, from_initial=none)
+    return gradient(network, flat, given, weights=False, initial=False).loss
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_a_linear_readout_is_solved_by_a_full_step(make: type[Network]) -> None:
     """Where the one output is linear in the memory, a rate of one removes nearly all of the error."""
     spec = ModelSpec(fields=(FieldSpec("x"),), hidden=8, cell="rnn", experts="none")
-    network = Network(spec, features.n_dense(spec))
-    parameters = make_parameters(network, seed=5)
+    network = make(spec, features.n_dense(spec))
+    flat = make_flat(network, seed=5)
     learner = Learner(spec)
     beliefs = learner.fresh_beliefs(1)
     for value in wave(6):
         step = learner.step(beliefs, [parse_item(spec, {"x": value})])
         beliefs = step.beliefs
-    followed = example_records(spec, beliefs.records, np.array([[1.5]]), np.zeros((1, 0), np.int64))
-    example = to_example(followed, torch.device("cpu"))
-    example.start = example.start.double()
-    example.inputs.dense, example.targets = example.inputs.dense.double(), example.targets.double()
-    gradient = network.gradient(parameters, example, weights=False, initial=False)
-    full = correction.full_step(network, parameters, gradient, example)
-    after = correction.apply(network, gradient, full, example.n_inputs > 0)
-    error = example.targets - gradient.outputs
-    left = example.targets - network.read(parameters, after)
-    slope = float(parameters.readout.square().sum())
+    example = to_example(example_records(beliefs.records, np.array([[1.5]]), np.zeros((1, 0), np.int64)))
+    example = replace(
+        example, **{name: getattr(example, name).astype(np.float64) for name in ("start", "dense", "targets")}
+    )
+    found = gradient(network, flat, example, weights=False, initial=False)
+    made = correct(network, flat, example, found, 1.0)
+    error = example.targets - found.outputs
+    left = example.targets - network.read(given(network, flat), made.corrected)
+    slope = float(np.square(network.layout.view(flat, "readout")).sum())
     # Damping leaves lambda / (slope + lambda) of a Huber-bounded error.
-    moved = torch.clamp(error, -2, 2) * slope / (slope + 0.01)
-    torch.testing.assert_close(left, error - moved)
+    moved = np.clip(error, -2, 2) * slope / (slope + 0.01)
+    np.testing.assert_allclose(left, error - moved, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("make", NETWORKS)
+def test_a_correction_is_bounded(make: type[Network]) -> None:
+    """No unit of the memory changes by more than it may."""
+    spec = make_spec("gru", 4)
+    network = make(spec, features.n_dense(spec))
+    flat = make_flat(network, seed=3)
+    example = make_example(spec, network, n=6, missing=False, seed=4)
+    found = gradient(network, flat, example, weights=False, initial=False)
+    free, bound = (correct(network, flat, example, found, 1e3, most) for most in (np.inf, 0.25))
+    change = free.corrected - found.last
+    assert np.abs(change).max() > 0.25
+    np.testing.assert_allclose(bound.corrected - found.last, np.clip(change, -0.25, 0.25), **CLOSE)
+
+
+@pytest.mark.parametrize("make", NETWORKS)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 2])
-def test_the_rates_derivative_is_autograds(cell: str, layers: int) -> None:
+def test_the_rates_derivative_is_autograds(make: type[Network], cell: str, layers: int) -> None:
     """Of the next loss, with respect to each unit's rate: through the correction, the advance and the readout."""
     spec = make_spec(cell, 1, layers)
-    network = Network(spec, features.n_dense(spec))
-    parameters = make_parameters(network, seed=6)
+    network = make(spec, features.n_dense(spec))
+    flat = make_flat(network, seed=6)
     now = make_example(spec, network, n=3, missing=False, seed=7)
-    now.from_initial[:] = False
-    found = network.gradient(parameters, now, weights=False, initial=False)
-    step = correction.full_step(network, parameters, found, now)
-    rates = torch.full_like(step, 0.3)
+    now.from_initial[:] = 0
+    found = gradient(network, flat, now, weights=False, initial=False)
+    made = correct(network, flat, now, found, 0.3)
     then = make_example(spec, network, n=3, missing=False, seed=8)
-    then.from_initial[:] = False
+    then.from_initial[:] = 0
+    steps, last = torch.from_numpy(made.steps), torch.from_numpy(found.last)
+    tapes = [
+        Tape(last[:, i], last[:, i], torch.from_numpy(found.gates[i]), torch.from_numpy(found.extra[i]))
+        for i in range(layers)
+    ]
 
     def loss(rates: torch.Tensor) -> torch.Tensor:
-        made = [network.cell.correct(tape, (rates * step)[:, i]) for i, tape in enumerate(found.tapes)]
-        return plain_loss(spec, network, parameters.flat, replace(then, start=torch.stack(made, 1)), nothing).sum()
+        start = [network.cell.correct(tape, (rates * steps)[:, i]) for i, tape in enumerate(tapes)]
+        nothing = torch.zeros_like(steps)
+        return plain_loss(spec, network, torch.from_numpy(flat), then, torch.stack(start, 1), nothing).sum()
 
-    nothing = torch.zeros_like(step)
-    then.start = correction.apply(network, found, rates * step, torch.ones(3, dtype=torch.bool))
-    slopes = correction.slopes(network, found, then.start)
-    before = network.gradient(parameters, then, weights=False, initial=False).before
-    by_memory = before[:, :, -1] + (before[:, :, 0] * slopes if network.cell.n_parts > 1 else 0)
-    expected = torch.autograd.functional.jacobian(loss, rates)
+    then.start = made.corrected
+    before = gradient(network, flat, then, weights=False, initial=False).before
+    by_memory = before[:, :, -1] + (before[:, :, 0] * made.slopes if network.cell.n_parts > 1 else 0)
+    expected = torch.autograd.functional.jacobian(loss, torch.full_like(steps, 0.3)).numpy()
     begun = then.n_inputs > 0
-    torch.testing.assert_close((by_memory * step)[begun], expected[begun], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose((by_memory * made.steps)[begun], expected[begun], rtol=1e-9, atol=1e-12)
+
+
+def observed(spec: ModelSpec, targets: list[float], slots: list[int], *, begun: bool = True) -> Example:
+    """One stream's item, as the learning of rates and trust sees it: after a window of one input, or none."""
+    n_inputs = np.full(1, int(begun), np.int32)
+    n_dense = features.n_dense(spec)
+    return Example(
+        start=np.zeros((1, 1, 2, spec.hidden), np.float32),
+        dense=np.zeros((1, 1, n_dense), np.float32),
+        slots=np.full((1, 1, len(slots)), -1, np.int32),
+        n_inputs=n_inputs,
+        from_initial=1 - n_inputs,
+        targets=np.array([targets], np.float32),
+        target_slots=np.array([slots], np.int32),
+        n_known=np.full((1, len(slots)), 3, np.int32),
+    )
 
 
 def records(spec: ModelSpec, n: int = 1) -> np.ndarray:
@@ -119,15 +174,15 @@ ONE_FIELD = ModelSpec(fields=(FieldSpec("x"),), hidden=4, experts="none")
 
 def test_a_rate_follows_its_own_derivative() -> None:
     """Units whose steps would have helped take more next time, those that would have hurt less; all within bounds."""
-    made = records(ONE_FIELD)
+    network, made = Learner(ONE_FIELD).network, records(ONE_FIELD)
     made["steps"] = [[[1, -1, 1, 0]]]
-    before = torch.zeros((1, 1, 2, 4))
-    before[0, 0, 1] = torch.tensor([-0.1, -0.1, 0.0, 0.3])
+    before = np.zeros((1, 1, 2, 4), np.float32)
+    before[0, 0, 1] = [-0.1, -0.1, 0.0, 0.3]
     for _ in range(300):
-        correction.learn_rates(made, before, 1, np.array([True]))
+        correction.learn(network, made, observed(ONE_FIELD, [math.nan], []), before)
     assert made["rates"][0, 0].tolist() == pytest.approx([correction.MAX_RATE, correction.MIN_RATE, 0.1, 0.1])
     unseen = made.copy()
-    correction.learn_rates(made, before, 1, np.array([False]))
+    correction.learn(network, made, observed(ONE_FIELD, [math.nan], [], begun=False), before)
     assert made.tobytes() == unseen.tobytes()
 
 
@@ -136,8 +191,8 @@ def test_rates_survive_any_gradient(bad: float) -> None:
     """What is not finite teaches nothing, and what is huge moves a rate by no more than a surprise may."""
     made = records(ONE_FIELD)
     made["steps"] = 1.0
-    before = torch.full((1, 1, 2, 4), bad)
-    correction.learn_rates(made, before, 1, np.array([True]))
+    before = np.full((1, 1, 2, 4), bad, np.float32)
+    correction.learn(Learner(ONE_FIELD).network, made, observed(ONE_FIELD, [math.nan], []), before)
     assert np.isfinite(made["rates"]).all()
     assert np.isfinite(made["moments"]).all()
     assert np.abs(np.log(made["rates"] / correction.START)).max() < 0.31
@@ -146,11 +201,12 @@ def test_rates_survive_any_gradient(bad: float) -> None:
 def trusted(share: float, noise: float, n: int = 400) -> float:
     """Trust after items whose best share of the corrections' effect was ``share``."""
     network, made, source = Learner(ONE_FIELD).network, records(ONE_FIELD), np.random.default_rng(0)
+    nothing = np.zeros((1, 1, 2, 4), np.float32)
     for _ in range(n):
         plain, moved = source.normal(size=2)
         made["outputs"], made["corrected_outputs"] = plain, plain + moved
         target = plain + share * moved + noise * source.normal()
-        correction.learn_trust(network, made, np.full((1, 1), target), np.zeros((1, 0), np.int64))
+        correction.learn(network, made, observed(ONE_FIELD, [target], []), nothing)
     return float(correction.trust(made)[0])
 
 
@@ -171,11 +227,10 @@ def test_trust_in_a_category_is_least_squares_on_its_logits() -> None:
     network = Learner(spec).network
     for sign in (1.0, -1.0):
         made = records(spec)
-        made["n_known"] = 3
         for _ in range(100):
             made["outputs"], made["corrected_outputs"] = 0.0, 0.0
             made["corrected_outputs"][0, 1] = sign
-            correction.learn_trust(network, made, np.zeros((1, 0)), np.array([[1]]))
+            correction.learn(network, made, observed(spec, [], [1]), np.zeros((1, 1, 2, 4), np.float32))
         assert (float(correction.trust(made)[0]) > 0.5) == (sign > 0)
 
 
@@ -214,9 +269,9 @@ def test_corrections_leave_the_weights_alone() -> None:
     for state in (True, False):
         learner = Learner(replace(small_spec(experts="none"), learn=LearnSpec(state=state)))
         beliefs = feed(learner, learner.fresh_beliefs(3), 80, missing=0.2)
-        made.append(learner.weights.parameters.flat)
+        made.append(learner.weights.flat)
     assert float(correction.trust(beliefs.records).max()) == 0
-    assert torch.equal(*made)
+    assert np.array_equal(*made)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 from numpy.typing import NDArray
 from river.drift import PageHinkley
 
@@ -21,6 +22,15 @@ Floats = NDArray[np.float64]
 N_STREAMS, N_ITEMS, CHANGE = 32, 4_000, 1_500
 
 
+@njit
+def observe(streams: np.ndarray, fields: np.ndarray, losses: np.ndarray, floors: np.ndarray, sequence: int) -> None:
+    """Let each field (B, F) follow its loss, and note what drifts."""
+    for b in range(losses.shape[0]):
+        for f in range(losses.shape[1]):
+            drift.follow(fields[b, f], losses[b, f], floors[b, f])
+        drift.note(streams[b], fields[b], sequence)
+
+
 class Followed:
     """Streams of one real field, of which only the errors are known."""
 
@@ -29,11 +39,11 @@ class Followed:
 
     def feed(self, errors: Floats) -> NDArray[np.bool_]:
         """Take in errors (T, B); tell after each item whether the stream drifts, (T, B)."""
-        told = []
+        told, kept = [], self.records["drift"]
+        floors = np.full((errors.shape[1], 1), drift.REAL_FLOOR)
         for row in errors:
-            unit = np.ones((len(row), 1))
-            drift.observe(self.records, row[:, None], unit, np.empty((len(row), 0)))
             self.records["sequence"] += 1
+            observe(kept["stream"], kept["fields"], np.abs(row)[:, None], floors, self.records["sequence"][0])
             told.append(drift.which_drift(self.records["drift"])[:, 0])
         return np.array(told)
 
@@ -168,9 +178,10 @@ EXTREMES = [0.0, 5e-324, 1e-300, 1e-9, 1.0, 1e30, 1e150, 1.7e308, float("nan")]
 def test_nothing_becomes_infinite(errors: list[float], unit: float) -> None:
     """No sequence of losses, however large, small or missing, leaves a number that is not finite."""
     records = np.zeros(1, [("sequence", np.int64), ("drift", drift.drift_dtype(2))])
-    for error in errors:
-        drift.observe(records, np.array([[error]]), np.array([[unit]]), np.array([[min(error, 14.0)]]))
-        records["sequence"] += 1
+    floors = np.array([[drift.REAL_FLOOR * unit, drift.CATEGORY_FLOOR]])
+    for n, error in enumerate(errors):
+        kept = records["drift"]
+        observe(kept["stream"], kept["fields"], np.array([[error, min(error, 14.0)]]), floors, n + 1)
     fields = records["drift"]["fields"]
     assert all(np.isfinite(fields[name]).all() for name in drift.FIELD.names or ())
 

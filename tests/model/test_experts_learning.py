@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from model import experts
 from model.experts import regression
+from tests.builders import mix_experts
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +30,7 @@ def play(values: Floats, network: Floats, kind: str = "all") -> tuple[np.ndarray
     mixed, forecasts = np.full(len(values) + 1, np.nan), np.full((len(values) + 1, 3), np.nan)
     for t, value in enumerate(values):
         experts.observe(record, np.full((1, 1), value), mixed[t].reshape(1, 1))
-        found = experts.mix(record, np.full((1, 1), network[t + 1] if t + 1 < len(values) else 0.0))
+        found = mix_experts(record, np.full((1, 1), network[t + 1] if t + 1 < len(values) else 0.0))
         mixed[t + 1], forecasts[t + 1] = found.mean[0, 0], found.forecasts[0, 0]
     return record, mixed[:-1], forecasts[:-1]
 
@@ -134,7 +135,7 @@ def test_fields_are_regressed_on_each_other() -> None:
     experts.fresh(record)
     errors = []
     for item in values:
-        errors.append(abs(item[0, 1] - experts.forecasts(record)[0, 1, 1]))
+        errors.append(abs(item[0, 1] - record["fields"]["forecasts"][0, 1, 1]))
         experts.observe(record, item, item)
     assert np.mean(errors[500:]) < 0.2
 

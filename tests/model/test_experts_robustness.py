@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from model import experts
+from tests.builders import mix_experts
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ def play(records: np.ndarray, values: Floats, network: Floats | None = None) -> 
     mean = np.full(values.shape[1:], np.nan)
     for t, item in enumerate(values):
         experts.observe(records, item, mean)
-        mixed = experts.mix(records, item if network is None else network[t])
+        mixed = mix_experts(records, item if network is None else network[t])
         mean = mixed.mean
     return mixed
 
@@ -73,7 +74,7 @@ def test_nothing_becomes_infinite(values: Floats, said: Floats, stand_in: Floats
     records = fresh(2, 2)
     for item in values:
         experts.observe(records, item, stand_in)
-        assert_sound(records, experts.mix(records, said))
+        assert_sound(records, mix_experts(records, said))
 
 
 N_LONG = 1500
@@ -131,7 +132,7 @@ def test_ordinary_items_between_spikes_are_forecast(kind: str) -> None:
     for value in values:
         said.append(float(mean[0, 0]))
         experts.observe(records, np.full((1, 1), value), mean)
-        mean = experts.mix(records, np.full((1, 1), value)).mean
+        mean = mix_experts(records, np.full((1, 1), value)).mean
     ordinary = np.abs(values) < 1e3
     calm = ordinary[1:] & ordinary[:-1]
     errors, changes = np.abs(values - said)[1:][calm], np.abs(np.diff(values))[calm]
@@ -146,7 +147,7 @@ def test_a_gap_is_filled_within_what_was_seen() -> None:
         experts.observe(records, np.full((1, 1), value), np.zeros((1, 1)))
     for wild in (1e300, -np.inf, np.nan):
         experts.observe(records, np.full((1, 1), np.nan), np.full((1, 1), wild))
-        assert abs(experts.forecasts(records)[0, 0, 0] - 5) < 5
+        assert abs(records["fields"]["forecasts"][0, 0, 0] - 5) < 5
 
 
 def mixed_company(n_reals: int = 3) -> tuple[np.ndarray, Floats]:
@@ -195,7 +196,7 @@ def test_arguments_are_not_changed() -> None:
     records, values = mixed_company()
     arguments = [values[0].copy(), values[1].copy(), values[2].copy()]
     experts.observe(records, arguments[0], arguments[1])
-    mixed = experts.mix(records, arguments[2])
+    mixed = mix_experts(records, arguments[2])
     for given_array, kept in zip(arguments, values, strict=False):
         assert given_array.tobytes() == kept.tobytes()
     before = mixed.mean.copy()
@@ -238,5 +239,5 @@ def test_a_model_without_real_fields_has_empty_experts() -> None:
     records = fresh(3, 0)
     mixed = play(records, np.zeros((2, 3, 0)))
     assert mixed.mean.shape == (3, 0)
-    assert experts.forecasts(records).shape == (3, 0, 2)
+    assert mixed.forecasts.shape == (3, 0, 3)
     assert records["items"].tolist() == [2, 2, 2]

@@ -5,8 +5,9 @@ from types import FunctionType
 
 import numpy as np
 import pytest
+from numba import njit
 
-from model.kernels import fingerprint, part
+from model.kernels import fingerprint, part, row
 
 RATE = 0.5
 PLACES = np.array([1.0, 2.0])
@@ -62,3 +63,23 @@ def test_what_cannot_be_told_is_refused(function: Callable[..., float]) -> None:
     """Rather than to run compiled code that may be stale."""
     with pytest.raises(TypeError, match="a kernel takes numbers and parts"):
         fingerprint(function)
+
+
+@njit
+def double_row(table: np.ndarray, b: int, f: int) -> float:
+    """Double a row in place; what its numbers came to before."""
+    numbers, total = row(table, b, f), 0.0
+    for i in range(numbers.size):
+        total += numbers[i]
+        numbers[i] *= 2
+    return total
+
+
+def test_a_row_is_the_memory_of_the_part() -> None:
+    """Of records that are larger than the part, a row is read and changed in its place, and nothing else is."""
+    records = np.zeros(3, [("before", np.float64), ("part", np.float32, (2, 5)), ("after", np.int32)])
+    records["part"] = np.arange(30, dtype=np.float32).reshape(3, 2, 5)
+    expected = records.copy()
+    expected["part"][1, 1] *= 2
+    assert double_row(records["part"], 1, 1) == sum(range(15, 20))
+    assert records.tobytes() == expected.tobytes()

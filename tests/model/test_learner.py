@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +23,7 @@ def records_equal(a: Beliefs, b: Beliefs) -> bool:
 
 def assert_finite(learner: Learner, beliefs: Beliefs) -> None:
     """Fail if weights or any number of the beliefs is infinite, or NaN where that does not mean "not seen"."""
-    assert bool(torch.isfinite(learner.weights.parameters.flat).all())
+    assert np.isfinite(learner.weights.flat).all()
 
     def walk(array: np.ndarray, name: str) -> None:
         if array.dtype.names:
@@ -198,10 +197,10 @@ def test_what_is_switched_off_stays() -> None:
     for weights in (True, False):
         for state in (True, False):
             learner = Learner(small_spec(learn=LearnSpec(weights=weights, state=state)))
-            start = learner.weights.parameters.flat.clone()
+            start = learner.weights.flat.copy()
             beliefs = feed(learner, learner.fresh_beliefs(1), 12)
             record = beliefs.records[0]
-            assert torch.equal(start, learner.weights.parameters.flat) == (not weights)
+            assert np.array_equal(start, learner.weights.flat) == (not weights)
             corrected = not np.array_equal(record["uncorrected"], record["corrected"])
             # A fresh network's readout is zero, and with it the gradient of the state.
             assert corrected == (state and weights)
@@ -223,7 +222,7 @@ def test_gradient_reaches_the_initial_state_only_if_it_is_learned() -> None:
     for learned in (True, False):
         learner = Learner(small_spec(learn=LearnSpec(initial_state=learned)))
         feed(learner, learner.fresh_beliefs(2), 4)
-        assert bool((learner.weights.parameters.initial != 0).any()) == learned
+        assert bool((learner.network.layout.view(learner.weights.flat, "initial") != 0).any()) == learned
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -311,7 +310,7 @@ def test_a_shared_learning_rate_may_be_given() -> None:
     faster = learner.with_spec(small_spec(learning_rate=0.1)).step(
         beliefs, [mixed_item(learner.spec, 3, np.random.default_rng(0))]
     )
-    assert not torch.equal(step.weights.parameters.flat, faster.weights.parameters.flat)
+    assert not np.array_equal(step.weights.flat, faster.weights.flat)
     assert Learner.from_snapshot(learner.spec, snapshot).version == 0
 
 
@@ -364,7 +363,7 @@ def test_streams_of_different_age_share_a_batch() -> None:
     step = learner.step(both, [mixed_item(learner.spec, 25, source), mixed_item(learner.spec, 0, source)])
     assert step.results[0]["score"] is not None
     assert step.results[1]["score"] is None
-    initial = learner.weights.parameters.initial.numpy()
+    initial = learner.network.layout.view(learner.weights.flat, "initial")
     np.testing.assert_array_equal(step.beliefs.records["corrected"][1], initial)
 
 

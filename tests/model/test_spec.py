@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from model.items import Vocabulary, parse_item
+from model.items import Items, Vocabulary, parse_item
 from model.spec import FieldSpec, LearnSpec, ModelSpec, check_model_name
 from tests.builders import small_spec
 
@@ -121,6 +121,7 @@ def test_an_unknown_value_takes_the_last_slot() -> None:
     """Known values have their place, the unknown one is last, missing is -1."""
     spec = small_spec()
     vocabulary = Vocabulary(spec).grown([[], ["run"]])
-    items = [parse_item(spec, {"state": s, "activity": a}) for s, a in (("busy", "run"), (None, "walk"), ("off", None))]
+    sent = (("busy", "run"), (None, "walk"), ("off", None))
+    items = Items.of(spec, [parse_item(spec, {"state": s, "activity": a}) for s, a in sent])
     assert vocabulary.slots(items).tolist() == [[1, 0], [-1, 5], [2, -1]]
     assert vocabulary.novel(items) == [[], ["walk"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.items import Item, Vocabulary
+from model.items import Item, Items, Vocabulary
 from model.spec import FieldSpec, ModelSpec
 
 SPEC = ModelSpec(fields=(FieldSpec("state", "category", ("on", "off")), FieldSpec("letter", "category", capacity=6)))
@@ -18,9 +18,9 @@ def vocabulary(*letters: str | None) -> Vocabulary:
     return Vocabulary(SPEC, [[], letters])
 
 
-def item(letter: str) -> Item:
-    """One that names a letter."""
-    return Item((), ("on", letter))
+def items(*letters: str) -> Items:
+    """That name these letters."""
+    return Items.of(SPEC, [Item((), ("on", letter)) for letter in letters])
 
 
 @given(letters=NAMES)
@@ -36,9 +36,9 @@ def test_no_item_is_of_a_value_that_lost_its_name() -> None:
     """Not even one that reads like what is shown in its place: it is new, and gets a slot of its own."""
     known = vocabulary("a", None)
     shown = known.values[1][1]
-    assert known.novel([item(shown), item("b")]) == [[], [shown, "b"]]
+    assert known.novel(items(shown, "b")) == [[], [shown, "b"]]
     grown = known.grown([[], [shown]])
-    assert grown.slots([item(shown)]).tolist() == [[0, 2]]
+    assert grown.slots(items(shown)).tolist() == [[0, 2]]
     assert grown.met[1] == ["a", None, shown]
 
 

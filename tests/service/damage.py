@@ -69,7 +69,7 @@ class Run:
             if version == self.last:
                 encoded = self.beliefs.encode()
                 changes = [BeliefChange(s, 1, belief, b"") for s, belief in zip(STREAMS, encoded, strict=True)]
-            await partition.commit(changes, version=version, redo=record, ttl_s=None)
+            await partition.commit(changes, version=version, redo=[record], ttl_s=None)
             if version in snapshots:
                 await partition.save_weights(version, self.states[version])
 
@@ -82,7 +82,7 @@ def learned(learner: Learner) -> dict[str, Any]:
     """All bits that a learner has learned but its version and vocabulary."""
     weights, counts = learner.weights, learner.counts
     return {
-        "weights": [t.numpy().tobytes() for t in (weights.parameters.flat, weights.first, weights.second)],
+        "weights": [array.tobytes() for array in weights.arrays],
         "n_updates": weights.n_updates,
         "counts": None if counts is None else [array.tobytes() for array in counts.encode()[1]],
     }

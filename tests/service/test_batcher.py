@@ -8,20 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.items import Item
-from service.batcher import Batcher, Entry, Frame
+from model.items import Item, Items
+from model.spec import FieldSpec, ModelSpec
+from service.batcher import Batcher, Entry, Frame, items_of
 from service.bounds import Bound
 from service.errors import Overloaded
 
-ITEM = Item((1.0,), ())
+SPEC = ModelSpec(fields=(FieldSpec("x"),))
+
+
+def items(n: int) -> Items:
+    """So many."""
+    return Items.of(SPEC, [Item((float(i),), ()) for i in range(n)])
 
 
 def frame_of(*streams: str) -> tuple[Frame, list[Entry]]:
     """A frame with one entry for each stream named."""
     loop = asyncio.new_event_loop()
-    frame = Frame(len(streams), loop.create_future())
+    frame = Frame(items(len(streams)), loop.create_future())
     loop.close()
-    return frame, [Entry(stream, ITEM, None, frame, place) for place, stream in enumerate(streams)]
+    return frame, [Entry(stream, None, frame, place) for place, stream in enumerate(streams)]
 
 
 def batcher_of(*streams: str, max_items: int = 100, max_per_stream: int = 100) -> tuple[Batcher, list[Entry]]:
@@ -193,9 +199,18 @@ def test_take_all_empties() -> None:
     assert batcher.take(1) == []
 
 
+def test_entries_of_several_frames_become_columns() -> None:
+    """In the order of the entries, whichever frame they are of."""
+    (_, a), (_, b) = frame_of("a", "b", "c"), frame_of("d", "e")
+    chosen = [a[2], a[0], b[1], a[1]]
+    columns = items_of(chosen)
+    assert [columns[i] for i in range(len(columns))] == [entry.item for entry in chosen]
+    assert columns.reals.tolist() == [[2.0], [0.0], [1.0], [1.0]]
+
+
 async def test_the_last_answer_wakes_the_caller() -> None:
     """A frame's future resolves with its last answer, in the order of the places, and an answer stays as given."""
-    frame = Frame(2, asyncio.get_running_loop().create_future())
+    frame = Frame(items(2), asyncio.get_running_loop().create_future())
     frame.resolve(1, b"second")
     frame.resolve(1, b"again")
     assert not frame.future.done()
@@ -205,12 +220,12 @@ async def test_the_last_answer_wakes_the_caller() -> None:
 
 async def test_an_empty_frame_is_answered_at_once() -> None:
     """Nothing asked, nothing to wait for."""
-    assert await Frame(0, asyncio.get_running_loop().create_future()).future == []
+    assert await Frame(items(0), asyncio.get_running_loop().create_future()).future == []
 
 
 async def test_a_caller_that_went_away_does_no_harm() -> None:
     """Answers to a cancelled frame go nowhere."""
-    frame = Frame(1, asyncio.get_running_loop().create_future())
+    frame = Frame(items(1), asyncio.get_running_loop().create_future())
     frame.future.cancel()
     frame.resolve(0, b"late")
     assert frame.future.cancelled()

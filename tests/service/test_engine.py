@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from model.belief import Beliefs, belief_dtype
-from model.items import parse_item
+from model.items import Items, parse_item
 from model.learner import Learner
 from model.spec import ModelSpec
 from service.batcher import Answer, Entry, Frame, Observation
@@ -30,9 +30,10 @@ from service.errors import (
     UnknownModel,
 )
 from service.metrics import Metrics
+from service.rounds import Attempt
 from service.settings import Settings
-from service.settle import Attempt, applied
-from service.store import BeliefChange, Store
+from service.settle import applied
+from service.store import Kept, Store
 from service.store.keys import PartitionKeys
 from service.views import summary
 from tests.service.conftest import SPEC
@@ -76,17 +77,40 @@ async def uninterrupted(store: Store, compute: ComputeThread, loads: list[float]
     return answers
 
 
+async def test_the_setting_says_where_a_model_computes(store: FaultyStore, compute: ComputeThread) -> None:
+    """A fresh model and one that is recovered compute there, and the weights keep their bits."""
+    settings = Settings(snapshot_every_updates=20).model_copy(update={"device": "cpu:0"})  # torch, without a GPU
+    weights = []
+    for first in (1, 13, 25):
+        engines = Engines(store, compute, compute, settings, Metrics())
+        if first == 1:
+            await engines.create("m", ModelSpec.from_dict(SPEC))
+        engine = await engines.get("m")
+        async with engine.between_batches() as turn:
+            assert turn.learner.device == "cpu:0"
+            assert not weights or turn.learner.encode_weights() == weights[-1]
+        for n in range(first, first + 12):
+            assert codes(await send(engine, float(n % 5), first=n)) == [n]
+        async with engine.between_batches() as turn:
+            weights.append(turn.learner.encode_weights())
+        await engines.drain()
+    assert len(set(weights)) == 3
+
+
 @pytest.mark.parametrize(("call", "times"), [("load", 1), ("load_replies", 1), ("commit", 2)])
 async def test_a_store_that_stays_away_answers_the_caller(
-    engines: Engines, store: FaultyStore, call: str, times: int
+    store: FaultyStore, compute: ComputeThread, call: str, times: int
 ) -> None:
     """A read has waited for it by itself, a commit is tried twice; then the caller hears of it, and may send again."""
+    engines = engines_on(store, compute, belief_cache_bytes=0)
+    await engines.create("m", ModelSpec.from_dict(SPEC))
     engine = await engines.get("m")
     assert codes(await send(engine, 1.0, first=1)) == [1]
     store.faults.refuse(call, times=times)
     sent = 1 if call == "load_replies" else 2
     assert codes(await send(engine, float(sent), first=sent)) == ["store_unavailable"]
     assert codes(await send(engine, float(sent), first=sent)) == [sent]
+    await engines.drain()
 
 
 @pytest.mark.parametrize("applied", [True, False])
@@ -164,15 +188,15 @@ async def test_an_outcome_that_can_no_longer_be_told_is_told_so(engines: Engines
     """Where another owner wrote more than is kept, or the stream expired, nothing is learned a second time."""
     engine = await engines.get("m")
     await send(engine, *([1.0] * 20))
-    frame = Frame(3, asyncio.get_running_loop().create_future())
-    item = parse_item(engine.spec, {"load": 1.0}, None)
+    items = Items.of(engine.spec, [parse_item(engine.spec, {"load": 1.0})] * 3)
+    frame = Frame(items, asyncio.get_running_loop().create_future())
     lost = b"a reply that is not kept"
     attempts = [
-        Attempt(Entry("s", item, None, frame, 0), BeliefChange("s", 2, b"", lost)),
-        Attempt(Entry("s", item, 2, frame, 1), BeliefChange("s", 2, b"", lost)),
-        Attempt(Entry("expired", item, None, frame, 2), BeliefChange("expired", 7, b"", lost)),
+        Attempt(Entry("s", None, frame, 0), Kept(2, lost), b""),
+        Attempt(Entry("s", 3, frame, 1), Kept(3, lost), b""),
+        Attempt(Entry("expired", None, frame, 2), Kept(7, lost), b""),
     ]
-    assert await applied(attempts, store.partition("m")) == []
+    assert await applied([[attempt] for attempt in attempts], store.partition("m")) == []
     assert [attempt.entry.is_answered for attempt in attempts] == [True, False, True]
 
 
@@ -419,12 +443,14 @@ async def test_deleting_a_model_answers_what_waits(engines: Engines, store: Faul
     """The batch in progress is finished, what waits is ``unknown_model``."""
     engine = await engines.get("m")
     arrived, go_on = store.faults.hold("load")
-    waiting = asyncio.create_task(send(engine, 1.0, 2.0))
+    in_progress = asyncio.create_task(send(engine, 1.0, 2.0))
     await arrived.wait()
+    waiting = asyncio.create_task(send(engine, 3.0))
+    await asyncio.sleep(0)
     deleted = asyncio.create_task(engines.delete("m"))
     await asyncio.sleep(0)
     go_on.set()
-    assert codes(await waiting) == [1, "unknown_model"]
+    assert codes(await in_progress + await waiting) == [1, 2, "unknown_model"]
     await deleted
     with pytest.raises(UnknownModel):
         await engines.get("m")
@@ -469,8 +495,10 @@ async def test_weights_are_recovered_bit_for_bit(store: FaultyStore, compute: Co
     await second.drain()
 
 
-async def test_a_damaged_belief_costs_its_own_stream(engines: Engines, url: str) -> None:
+async def test_a_damaged_belief_costs_its_own_stream(store: FaultyStore, compute: ComputeThread, url: str) -> None:
     """A belief that cannot be read is ``internal`` for its stream; the others of the batch go on."""
+    engines = engines_on(store, compute, belief_cache_bytes=0)
+    await engines.create("m", ModelSpec.from_dict(SPEC))
     engine = await engines.get("m")
     rows = [Observation(s, {"load": 1.0}) for s in "abc"]
     await engine.submit(rows)
@@ -479,6 +507,7 @@ async def test_a_damaged_belief_costs_its_own_stream(engines: Engines, url: str)
     assert codes(await engine.submit(rows)) == [2, "internal", 2]
     await engine.delete_stream("b")
     assert codes(await engine.submit(rows)) == [3, 1, 3]
+    await engines.drain()
 
 
 async def test_expired_streams_make_room(

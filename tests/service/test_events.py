@@ -18,10 +18,9 @@ from service.batcher import Observation
 from service.compute import ComputeThread
 from service.engines import Engines
 from service.errors import Draining, ServiceError, StoreUnavailable, UnknownModel
-from service.events import MAX_EVENTS, Events, Reader
+from service.events import MAX_EVENTS, Events, Reader, Told
 from service.metrics import Metrics
 from service.settings import Settings
-from service.store import BeliefChange, KeptItem
 from tests.sent_events import Sent, dispatched, events_of
 from tests.service.conftest import SPEC
 from tests.service.faults import FaultyStore
@@ -46,10 +45,10 @@ async def send(engines: Engines, *rows: tuple[str, dict[str, Any], int | None], 
     return [a.code if isinstance(a, ServiceError) else json.loads(a) for a in answers]
 
 
-def change(stream: str, sequence: int, size: int = 0) -> BeliefChange:
-    """What an item changes, whose reply is so large."""
+def told(stream: str, sequence: int, size: int = 0) -> Told:
+    """What is told of an item, whose reply is so large."""
     reply = b'{"stream":"%b","sequence":%d,"filling":"%b"}' % (stream.encode(), sequence, b"x" * size)
-    return BeliefChange(stream, sequence, b"belief", reply, KeptItem(b"{}"))
+    return Told(stream, reply)
 
 
 def taken(reader: Reader) -> list[Sent]:
@@ -139,13 +138,13 @@ async def test_what_a_ring_holds_is_bounded() -> None:
     events = Events()
     with events.reading("m", (), None) as slow, events.reading("m", ["b"], None) as some:
         for first in range(0, MAX_EVENTS + 14, 10):  # 4110 in all
-            events.publish("m", [change("a", n) for n in range(first, first + 10)])
+            events.publish("m", [told("a", n) for n in range(first, first + 10)])
         missed, *rest = taken(slow)
         assert (missed.kind, missed.data) == ("missed", {"missed": 14})
         assert [n for _, n in places(rest)] == list(range(14, MAX_EVENTS + 14))
         assert [(event.kind, event.data) for event in taken(some)] == [("missed", {"missed": None})]
         for n in range(1000):
-            events.publish("m", [change("a", n, 20_000)])
+            events.publish("m", [told("a", n, 20_000)])
         ring = events._rings["m"]
         assert ring.n_bytes <= rings.MAX_RING_BYTES
         kept = ring.last - ring.first + 1
@@ -161,14 +160,14 @@ async def test_many_rings_share_what_one_may_hold(monkeypatch: pytest.MonkeyPatc
     with ExitStack() as readers:
         for i in range(20):
             readers.enter_context(events.reading(f"m{i}", (), None))
-            events.publish(f"m{i}", [change("a", n, 1000) for n in range(500)])
+            events.publish(f"m{i}", [told("a", n, 1000) for n in range(500)])
             assert sum(ring.n_bytes for ring in events._rings.values()) <= 400_000
 
 
 async def test_a_ring_that_nobody_reads_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """It stays for who may resume, and no longer; nothing is kept of a model that nobody read."""
     events = Events()
-    events.publish("m", [change("a", 1)])
+    events.publish("m", [told("a", 1)])
     events.lose("m")
     assert not events._rings
     with events.reading("m", (), None):
@@ -209,7 +208,7 @@ async def test_who_finds_no_model_ends_no_later_one() -> None:
             events.end("m", UnknownModel("m"))
             later = stack.enter_context(events.reading("m", (), None))
             raise UnknownModel("m")
-        events.publish("m", [change("s", 1)])
+        events.publish("m", [told("s", 1)])
         assert places(taken(later)) == [("s", 1)]
 
 
@@ -316,9 +315,9 @@ async def test_what_is_not_known_is_not_counted() -> None:
     events = Events()
     with events.reading("m", (), None) as slow:
         events.lose("m")
-        events.publish("m", [change("a", n) for n in range(MAX_EVENTS)])
+        events.publish("m", [told("a", n) for n in range(MAX_EVENTS)])
         assert taken(slow)[0].data == {"missed": None}
-        events.publish("m", [change("a", n) for n in range(2)])
+        events.publish("m", [told("a", n) for n in range(2)])
         events.lose("m")
-        events.publish("m", [change("a", n) for n in range(MAX_EVENTS - 1)])
+        events.publish("m", [told("a", n) for n in range(MAX_EVENTS - 1)])
         assert [event.data for event in taken(slow) if event.kind == "missed"] == [{"missed": 2}, {"missed": None}]

@@ -80,3 +80,50 @@ async def test_who_leaves_without_reading_is_let_go(kind: str, last: bytes, monk
         async with asyncio.timeout(WAIT_S):
             while state.connections or state.tasks:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(SOON_S)
+
+
+async def answered(method: bytes, headers: list[tuple[bytes, bytes]], *bodies: bytes) -> list[bytes]:
+    """What an application's answer is written as, a part for each time that something was."""
+    go_on = asyncio.Event()
+
+    async def answer(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for left, body in enumerate(reversed(bodies)):
+            await go_on.wait()
+            await send({"type": "http.response.body", "body": body, "more_body": left < len(bodies) - 1})
+
+    config, state = uvicorn.Config(answer, log_config=None), ServerState()
+    config.load()
+    bounded = partial(BoundedConnection, max_connections=9, max_head_bytes=4096, head_timeout_s=WAIT_S)
+    ours, client = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_accepted_socket(lambda: bounded(config, state, {}), ours)
+    client.setblocking(False)
+    written = []
+    with client:
+        await loop.sock_sendall(client, method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
+        loop.call_later(SOON_S, go_on.set)
+        async with asyncio.timeout(WAIT_S):
+            while not written or state.tasks:
+                written.append(await loop.sock_recv(client, 2**16))
+        transport.abort()
+    return written
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "bodies", "expected"),
+    [
+        (b"GET", [(b"content-length", b"4")], [b"body"], [b"content-length: 4\r\n\r\nbody"]),
+        (b"HEAD", [(b"content-length", b"4")], [b"body"], [b"content-length: 4\r\n\r\n"]),
+        (b"GET", [(b"content-length", b"0")], [b""], [b"content-length: 0\r\n\r\n"]),
+        (b"GET", [], [b"body"], [b"transfer-encoding: chunked\r\n\r\n", b"4\r\nbody\r\n0\r\n\r\n"]),
+        (b"GET", [(b"content-length", b"4")], [], [b"content-length: 4\r\n\r\n"]),
+    ],
+)
+async def test_a_head_leaves_with_its_body(
+    method: bytes, headers: list[tuple[bytes, bytes]], bodies: list[bytes], expected: list[bytes]
+) -> None:
+    """Where it says how long that is; else at once, as nobody knows when the first of it comes."""
+    written = await answered(method, headers, *bodies)
+    assert b"".join(written).endswith(b"".join(expected))
+    assert len([part for part in written if part]) == len(expected)

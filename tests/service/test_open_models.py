@@ -184,7 +184,7 @@ async def test_a_call_that_waits_for_its_turn_is_a_use(
 ) -> None:
     """A model is not closed between the end of what a call waits for and the call, be it only about snapshots."""
     engines, _ = await engines_of(store, compute, "m0", model_idle_s=1)
-    turn = (await engines.get("m0"))._turn
+    turn = (await engines.get("m0"))._loop.turn
     await turn.acquire()
     keeping = asyncio.create_task(keep_weights("m0", engines))
     dropping = asyncio.create_task(drop_weights("m0", "unknown", engines))

@@ -12,6 +12,7 @@ from model.learner import Learner
 from model.spec import FieldSpec, ModelSpec
 from service.store import BeliefChange, Partition
 from service.weights_log import WeightsLog
+from tests.builders import redo_of
 from tests.service.damage import put_redo
 
 SPEC = ModelSpec(fields=(FieldSpec("letter", "category", capacity=6),), hidden=4)
@@ -32,7 +33,7 @@ class Writer:
             self.learner.adopt(step)
             self.beliefs = step.beliefs
             change = BeliefChange("s", int(step.beliefs.sequence[0]), self.beliefs.encode()[0], b"")
-            await self._partition.commit([change], version=step.version, redo=step.redo, ttl_s=None)
+            await self._partition.commit([change], version=step.version, redo=redo_of(step), ttl_s=None)
 
 
 async def test_values_keep_the_slots_they_had(partition: Partition, log: WeightsLog, raw: redis.Redis) -> None:
@@ -80,7 +81,7 @@ async def test_all_beliefs_are_asked(
     late = step.beliefs.copy()
     late.records["n_known"] = np.array([[4]])
     changes = [BeliefChange("y", 1, late.encode()[0], b""), *(BeliefChange(s, 1, belief, b"") for s in "xz")]
-    await partition.commit(changes, version=1, redo=step.redo, ttl_s=None)
+    await partition.commit(changes, version=1, redo=redo_of(step), ttl_s=None)
     put_redo(raw, {1: b"rubbish"})
     assert (await log.recover(SPEC)).vocabulary.met == [[None] * 4]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from service import __version__
@@ -54,6 +55,7 @@ def test_keys_are_separated_by_commas() -> None:
         ("store_timeout_s", "0"),
         ("store_timeout_s", "nan"),
         ("log_level", "loud"),
+        ("device", "gpu"),
         ("max_items_per_request", "65537"),
         ("max_queue_total", "9999"),
         ("max_open_models", "0"),
@@ -75,6 +77,18 @@ def test_a_bad_setting_is_one_line(name: str, value: str, monkeypatch: pytest.Mo
     assert line.startswith("stepahead: bad setting: ")
     assert name in line.lower()
     assert "s3c" not in line
+
+
+def test_cuda_that_is_not_there_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line; ``auto`` goes on without."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = CliRunner().invoke(main, ["serve", "--device", "cuda"])
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("stepahead: bad setting: STEPAHEAD_DEVICE='cuda' (--device): there is no CUDA here: ")
+    assert Settings.load(device="auto").device == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Settings.load(device="auto").device == "cuda"
 
 
 def test_a_secret_is_not_shown() -> None:

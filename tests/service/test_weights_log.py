@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from model.learner import Learner
+from service.compute import ComputeThread
+from service.metrics import Metrics
 from service.store import Partition
 from service.weights_log import REDO_TO_SNAPSHOT, WeightsLog
-from tests.builders import mixed_item, small_spec
+from tests.builders import mixed_item, redo_of, small_spec
 
 SPEC = small_spec()
 
@@ -19,11 +21,11 @@ async def test_the_redo_log_is_bounded_by_bytes(log: WeightsLog, saved: bool) ->
     learner = await log.recover(SPEC)
     size = len(learner.encode_weights())
     if saved:
-        log.count(b"redo")
+        log.count([b"redo"])
         await log.save(learner)
-    log.count(bytes((REDO_TO_SNAPSHOT - 1) * size))
+    log.count([bytes((REDO_TO_SNAPSHOT - 1) * size)])
     assert not log.is_due
-    log.count(bytes(2 * size))
+    log.count([bytes(2 * size)])
     assert log.is_due
 
 
@@ -34,7 +36,7 @@ async def test_a_long_recovery_is_not_done_twice(
     learner, beliefs, source = Learner(SPEC), Learner(SPEC).fresh_beliefs(1), np.random.default_rng(0)
     while learner.version < 3:
         step = learner.step(beliefs, [mixed_item(SPEC, learner.version, source)])
-        await partition.commit([], version=step.version, redo=step.redo, ttl_s=None)
+        await partition.commit([], version=step.version, redo=redo_of(step), ttl_s=None)
         learner.adopt(step)
         beliefs = step.beliefs
     await log.recover(SPEC)
@@ -44,3 +46,21 @@ async def test_a_long_recovery_is_not_done_twice(
     assert log.is_due
     await log.save(recovered)
     assert not log.is_due
+
+
+async def test_the_log_is_redone_where_the_model_computes(partition: Partition, compute: ComputeThread) -> None:
+    """From fresh weights and from a snapshot, to the bits of the run that wrote the log."""
+    device = "cpu:0"  # torch, without a GPU
+    learner, source = Learner(SPEC, device=device), np.random.default_rng(0)
+    beliefs = learner.fresh_beliefs(2)
+    for last in (6, 12):
+        while learner.version < last:
+            step = learner.step(beliefs, [mixed_item(SPEC, learner.version, source) for _ in range(2)])
+            await partition.commit([], version=step.version, redo=redo_of(step), ttl_s=None)
+            learner.adopt(step)
+            beliefs = step.beliefs
+        log = WeightsLog(partition, compute, 1_000_000, Metrics().damaged_records, device)
+        recovered = await log.recover(SPEC)
+        assert recovered.device == device
+        assert recovered.encode_weights() == learner.encode_weights()
+        await log.save(recovered)

@@ -13,7 +13,9 @@ from redis.asyncio.cluster import RedisCluster
 
 from service.errors import LeaseLost, StoreUnavailable
 from service.store import BeliefChange, Partition, Store
+from service.store.client import StoreClient
 from service.store.keys import PartitionKeys
+from service.store.link import Link
 from tests.builders import reply_of
 from tests.stored import stored_weights
 
@@ -91,14 +93,14 @@ async def owner(proxy: Proxy) -> AsyncIterator[Partition]:
     store = await Store.connect(proxy.url, timeout_s=5.0, kept_replies=4)
     owner = store.partition("boiler")
     await owner.acquire()
-    await owner.commit([], version=0, redo=None, ttl_s=None)
+    await owner.commit([], version=0, redo=[], ttl_s=None)
     yield owner
     await store.close()
 
 
 async def commit(owner: Partition) -> None:
     """Commit the one item."""
-    await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
+    await owner.commit([CHANGE], version=1, redo=[b"redo"], ttl_s=None)
 
 
 @pytest.mark.parametrize("lost", ["lose_request", "lose_reply"])
@@ -138,3 +140,25 @@ async def test_a_commit_whose_answer_was_lost_is_not_sent_again(proxy: Proxy, ow
     assert await stored_weights(owner) == (0, None, [(1, b"redo")])
     with pytest.raises(LeaseLost):
         await commit(owner)
+
+
+def test_a_write_to_a_closed_connection_is_a_store_out_of_reach(tmp_path: Path) -> None:
+    """Where asyncio ignores such a write, the loop of the service raises what is no error of a connection."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def write() -> None:
+        listener = await asyncio.start_unix_server(lambda _reader, writer: writer.close(), tmp_path / "closing")
+        async with listener:
+            _, writer = await asyncio.open_unix_connection(tmp_path / "closing")
+            writer.transport.abort()
+            await asyncio.sleep(0)
+            client = StoreClient(f"unix://{tmp_path}/closing", 1.0)
+
+            async def send(_link: Link) -> None:
+                writer.writelines([b"PING\r\n"])
+
+            with pytest.raises(StoreUnavailable, match="out of reach"):
+                await client._call(send)
+            await client.close()
+
+    uvloop.run(write())

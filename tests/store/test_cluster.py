@@ -59,7 +59,7 @@ def next_to(cluster: LocalCluster, server: ClusterServer) -> ClusterServer:
 async def commit(owner: Partition, sequence: int, stream: str = "site-7") -> None:
     """Commit an item, the redo record of which is as many as its sequence."""
     change = BeliefChange(stream, sequence, b"belief %d" % sequence, b"reply %d" % sequence)
-    await owner.commit([change], version=sequence, redo=b"redo %d" % sequence, ttl_s=None)
+    await owner.commit([change], version=sequence, redo=[b"redo %d" % sequence], ttl_s=None)
 
 
 async def acquired(store: Store, model: str) -> Partition:

@@ -66,7 +66,7 @@ async def commit(store: Store, sequence: int) -> None:
     owner = store.partition("boiler")
     await owner.acquire()
     change = BeliefChange("site-7", sequence, b"belief %d" % sequence, b"reply")
-    await owner.commit([change], version=sequence, redo=b"redo %d" % sequence, ttl_s=None)
+    await owner.commit([change], version=sequence, redo=[b"redo %d" % sequence], ttl_s=None)
 
 
 async def last_committed(store: Store) -> tuple[bytes | None, int]:

@@ -34,7 +34,7 @@ async def theirs(server: str) -> AsyncIterator[Store]:
 
 async def write(partition: Partition, sequence: int = 1) -> None:
     """Commit an item."""
-    await partition.commit([BeliefChange("s", sequence, b"belief", b"reply")], version=0, redo=None, ttl_s=None)
+    await partition.commit([BeliefChange("s", sequence, b"belief", b"reply")], version=0, redo=[], ttl_s=None)
 
 
 def fall_silent(raw: redis.Redis, store: Store) -> None:

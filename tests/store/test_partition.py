@@ -39,7 +39,7 @@ def change(stream: str = "site-7", sequence: int = 1) -> BeliefChange:
 
 async def observe(owner: Partition, *changes: BeliefChange, ttl_s: float | None = None) -> None:
     """Commit items that change no weight of a fresh model."""
-    await owner.commit(changes, version=0, redo=None, ttl_s=ttl_s)
+    await owner.commit(changes, version=0, redo=[], ttl_s=ttl_s)
 
 
 def contents(raw: redis.Redis) -> dict[bytes, object]:
@@ -113,12 +113,12 @@ async def test_a_ring_of_another_size_gives_no_wrong_reply(server: str, owner: P
 
 async def test_only_the_newest_owner_writes(store: Store, owner: Partition, raw: redis.Redis) -> None:
     """Every write of an owner whose epoch is old is refused and changes nothing."""
-    await owner.commit([change()], version=1, redo=b"redo 1", ttl_s=None)
+    await owner.commit([change()], version=1, redo=[b"redo 1"], ttl_s=None)
     newer = store.partition("boiler")
     await newer.acquire()
     before = contents(raw)
     refused = (
-        owner.commit([change(sequence=2)], version=2, redo=b"redo 2", ttl_s=None),
+        owner.commit([change(sequence=2)], version=2, redo=[b"redo 2"], ttl_s=None),
         owner.save_weights(1, b"weights"),
         owner.delete_stream("site-7"),
     )
@@ -126,7 +126,7 @@ async def test_only_the_newest_owner_writes(store: Store, owner: Partition, raw:
         with pytest.raises(LeaseLost):
             await write
     assert contents(raw) == before
-    await newer.commit([change(sequence=2)], version=2, redo=b"redo 2", ttl_s=None)
+    await newer.commit([change(sequence=2)], version=2, redo=[b"redo 2"], ttl_s=None)
 
 
 async def test_who_has_not_acquired_cannot_write(store: Store, raw: redis.Redis) -> None:
@@ -149,9 +149,9 @@ async def test_a_time_to_live_out_of_bounds_writes_nothing(
     owner: Partition, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch, ttl_s: float
 ) -> None:
     """It is refused before it is sent, and by the script before its first write."""
-    await owner.commit([change()], version=1, redo=b"redo 1", ttl_s=None)
+    await owner.commit([change()], version=1, redo=[b"redo 1"], ttl_s=None)
     before = contents(raw)
-    following = {"version": 2, "redo": b"redo 2", "ttl_s": ttl_s}
+    following = {"version": 2, "redo": [b"redo 2"], "ttl_s": ttl_s}
     with pytest.raises(ValueError, match="ttl_s"):
         await owner.commit([change(sequence=2)], **following)
     if math.isfinite(ttl_s) and ttl_s > 0:
@@ -163,13 +163,16 @@ async def test_a_time_to_live_out_of_bounds_writes_nothing(
 
 @pytest.mark.parametrize(
     ("place", "value"),
-    [(1, b"-1"), (1, b"x"), (2, b"2"), (4, b"-5"), (4, b"1.5"), (4, b"1e3"), (6, b"two"), (9, None)],
+    [
+        *((1, b"-1"), (1, b"x"), (2, b"2"), (2, b"x"), (3, b"-5"), (3, b"1.5"), (3, b"1e3")),
+        *((6, b"two"), (7, b"two"), (10, b"two"), (10, b"2"), (10, b"0"), (12, None)),
+    ],
 )
 async def test_a_malformed_argument_writes_nothing(
     owner: Partition, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch, place: int, value: bytes | None
 ) -> None:
     """The script checks all its arguments before its first write; None stands for one that is left out."""
-    await owner.commit([change()], version=1, redo=b"redo 1", ttl_s=None)
+    await owner.commit([change()], version=1, redo=[b"redo 1"], ttl_s=None)
     before = contents(raw)
     run = owner._client.run
 
@@ -179,7 +182,7 @@ async def test_a_malformed_argument_writes_nothing(
 
     monkeypatch.setattr(owner._client, "run", run_changed)
     with pytest.raises(StoreUnavailable):
-        await owner.commit([change(sequence=2)], version=2, redo=b"redo 2", ttl_s=3600)
+        await owner.commit([change(sequence=2)], version=2, redo=[b"redo 2"], ttl_s=3600)
     assert contents(raw) == before
 
 
@@ -196,16 +199,18 @@ async def test_a_sequence_that_does_not_follow_is_refused(owner: Partition, raw:
     await observe(owner, change(sequence=2))
     before = contents(raw)
     with pytest.raises(LeaseLost):
-        await owner.commit([change("other"), change(sequence=sequence)], version=1, redo=b"redo", ttl_s=None)
+        await owner.commit([change("other"), change(sequence=sequence)], version=1, redo=[b"redo"], ttl_s=None)
     assert contents(raw) == before
 
 
-@pytest.mark.parametrize(("version", "redo"), [(1, b"again"), (3, b"gap"), (0, None), (2, None)])
+@pytest.mark.parametrize(
+    ("version", "redo"), [(1, [b"again"]), (3, [b"gap"]), (0, []), (2, []), (2, [b"two", b"records"])]
+)
 async def test_a_version_that_does_not_follow_is_refused(
-    owner: Partition, raw: redis.Redis, version: int, redo: bytes | None
+    owner: Partition, raw: redis.Redis, version: int, redo: list[bytes]
 ) -> None:
     """The redo log takes the next version only, and without a redo record the version stays."""
-    await owner.commit([change()], version=1, redo=b"redo 1", ttl_s=None)
+    await owner.commit([change()], version=1, redo=[b"redo 1"], ttl_s=None)
     before = contents(raw)
     with pytest.raises(LeaseLost):
         await owner.commit([change(sequence=2)], version=version, redo=redo, ttl_s=None)
@@ -214,18 +219,18 @@ async def test_a_version_that_does_not_follow_is_refused(
 
 async def test_a_full_store_takes_nothing_of_a_commit(owner: Partition, raw: redis.Redis) -> None:
     """A store out of memory refuses the whole commit but reads, and takes it once there is room."""
-    await owner.commit([change()], version=1, redo=b"redo 1", ttl_s=None)
+    await owner.commit([change()], version=1, redo=[b"redo 1"], ttl_s=None)
     before = contents(raw)
     raw.config_set("maxmemory", 1, target_nodes=redis.RedisCluster.ALL_NODES)
     try:
         with pytest.raises(StoreUnavailable, match="full") as refused:
-            await owner.commit([change(sequence=2), change("new")], version=2, redo=b"redo 2", ttl_s=60)
+            await owner.commit([change(sequence=2), change("new")], version=2, redo=[b"redo 2"], ttl_s=60)
         assert not isinstance(refused.value, LeaseLost)
         assert contents(raw) == before
         assert (await owner.load(["site-7"]))[0] is not None
     finally:
         raw.config_set("maxmemory", 0, target_nodes=redis.RedisCluster.ALL_NODES)
-    await owner.commit([change(sequence=2), change("new")], version=2, redo=b"redo 2", ttl_s=60)
+    await owner.commit([change(sequence=2), change("new")], version=2, redo=[b"redo 2"], ttl_s=60)
 
 
 async def test_an_idle_stream_expires(owner: Partition) -> None:
@@ -305,7 +310,7 @@ async def test_partitions_do_not_touch_each_other(store: Store, owner: Partition
     """Another model, or another shard of the same, has its own lease, streams and weights."""
     for other in (store.partition("boiler", 1), store.partition("boiler.2")):
         await other.acquire()
-        await other.commit([change()], version=1, redo=b"redo", ttl_s=None)
+        await other.commit([change()], version=1, redo=[b"redo"], ttl_s=None)
     await observe(owner, change())
     assert await stored_weights(owner) == (0, None, [])
 

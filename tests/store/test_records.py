@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -12,74 +13,100 @@ from redis.crc import key_slot
 from model.codec import DamagedRecord
 from service.store.keys import PartitionKeys
 from service.store.records import KeptItems
-from service.store.ring import Kept, KeptItem, encode_sequence, reply_field
+from service.store.ring import PER_PART, Kept, is_part, place, until, value_at, values
 
 SEQUENCES = st.integers(min_value=1, max_value=2**63 - 1)
 CHECKSUMS = st.binary(min_size=4, max_size=4).filter(any) | st.just(b"")
-ITEMS = st.builds(
-    KeptItem, st.binary(min_size=2), st.none() | st.integers(-(2**63) + 1, 2**63 - 1), CHECKSUMS
-)  # fmt: skip
-KEPT = st.builds(Kept, SEQUENCES, st.binary(), st.none() | ITEMS, CHECKSUMS)
+KEPT = st.builds(Kept, SEQUENCES, st.binary(max_size=300), CHECKSUMS, CHECKSUMS)
+
+
+def value_of(kept: Kept) -> bytes:
+    """What stands in its place of the ring."""
+    (value,) = values(kept.encode())
+    return value
 
 
 @given(kept=KEPT)
 def test_what_is_kept_comes_back_as_it_was(kept: Kept) -> None:
-    """Reply, item, time and checksums are the same again."""
-    assert Kept.decode(kept.encode(), kept.sequence) == kept
-
-
-@given(sequence=SEQUENCES, reply=st.binary())
-def test_a_reply_alone_is_read(sequence: int, reply: bytes) -> None:
-    """What an older version wrote is the reply after its sequence, without an item."""
-    bare = b"{" + reply
-    assert Kept.decode(encode_sequence(sequence) + bare, sequence) == Kept(sequence, bare)
+    """Reply and checksums are the same again."""
+    assert Kept.decode(value_of(kept), kept.sequence) == kept
 
 
 @given(kept=KEPT, other=SEQUENCES)
 def test_a_reply_answers_its_own_sequence_only(kept: Kept, other: int) -> None:
-    """A slot that holds what is kept of another sequence gives none."""
-    if kept.sequence != other:
-        assert Kept.decode(kept.encode(), other) is None
-
-
-@given(kept=KEPT, place=st.integers(0, 10_000), bit=st.integers(0, 7), cut=st.booleans())
-def test_damage_is_noticed(kept: Kept, place: int, bit: int, cut: bool) -> None:
-    """A value that was cut short, or has another bit after its sequence, is refused, not read."""
-    value = bytearray(kept.encode())
-    place = 8 + place % (len(value) - 8)
-    if cut:
-        del value[place:]
+    """A place that holds what is kept of another sequence gives none; one that no ring is so long for, damage."""
+    if kept.sequence == other:
+        return
+    if (kept.sequence - other) % 2**16:
+        assert Kept.decode(value_of(kept), other) is None
     else:
-        value[place] ^= 1 << bit
-    if value[8:9] != b"{":
+        with pytest.raises(DamagedRecord):
+            Kept.decode(value_of(kept), other)
+
+
+@given(kept=KEPT, at=st.integers(0, 10_000), bit=st.integers(0, 7), cut=st.booleans())
+def test_damage_is_noticed(kept: Kept, at: int, bit: int, cut: bool) -> None:
+    """A value that was cut short, or has another bit but in its sequence, is refused, not read."""
+    value = bytearray(value_of(kept))
+    at %= len(value)
+    if cut:
+        del value[at:]
+    elif at not in {4, 5}:
+        value[at] ^= 1 << bit
+    else:
+        return
+    if value:
         with pytest.raises(DamagedRecord):
             Kept.decode(bytes(value), kept.sequence)
+
+
+@given(kept=st.lists(st.none() | KEPT, max_size=PER_PART), place=st.integers(0, 10_000))
+def test_a_part_holds_its_values_in_their_places(kept: list[Kept | None], place: int) -> None:
+    """Each is found where it was put, an empty place gives nothing, and one that is cut off is damaged."""
+    part = b"".join(b"\0" if one is None else one.encode() for one in kept)
+    for i, one in enumerate(kept):
+        value = value_at(part, i)
+        assert value == (b"" if one is None else value_of(one))
+    assert value_at(part, len(kept)) == b""
+    found: list[bytes] = []
+    with suppress(DamagedRecord):
+        found.extend(values(part[: place % (len(part) + 1)]))
+    assert found == [value_at(part, i) for i in range(len(found))]
+
+
+@given(then=st.integers(0, 2**62), ago=st.lists(st.integers(-(2**17), 2**17), max_size=PER_PART))
+def test_only_later_replies_are_forgotten(then: int, ago: list[int]) -> None:
+    """What is kept of the last items up to a sequence stays in its place; later, and much older, items' goes."""
+    kept = [Kept(max(1, then - n), b"reply") for n in ago]
+    left = until(b"".join(one.encode() for one in kept), then)
+    expected = [one.encode() if then - 2**16 < one.sequence <= then else b"\0" for one in kept]
+    assert left == b"".join(expected)
 
 
 def test_only_what_the_belief_has_seen_is_told() -> None:
     """Items are followed back from the belief, each from the one that met it, and no further than that can be told."""
     first, second, third = (
-        Kept(n, b"{}", KeptItem(b"{}", None, before), after)
+        Kept(n, b"", before, after)
         for n, before, after in ((3, b"2222", b"3333"), (4, b"3333", b"4444"), (5, b"4444", b"5555"))
     )
     line = [first, second, third]
     assert KeptItems(5, line, b"5555").seen == line
     assert KeptItems(4, line[:2], b"4444").seen == line[:2]
-    other = replace(second, item=KeptItem(b"{}", None, b"3334"))
+    other = replace(second, awaited_by=b"3334")
     assert KeptItems(5, [first, other, third], b"5555").seen == [other, third]
     assert KeptItems(5, [first, replace(second, belief=b"4445"), third], b"5555").seen == [third]
-    assert KeptItems(5, [first, replace(second, item=None), third], b"5555").seen == [third]
     assert KeptItems(5, [first, third], b"5555").seen == [third]
     assert KeptItems(5, line, b"5556").seen == []
     assert KeptItems(6, line, b"5555").seen == []
 
 
 @given(first=st.integers(1, 2**40), kept=st.integers(1, 100))
-def test_the_last_replies_have_a_field_each(first: int, kept: int) -> None:
-    """As many replies in a row as are kept never share a field, and one more begins the ring again."""
-    fields = [reply_field(sequence, kept) for sequence in range(first, first + kept + 1)]
-    assert len(set(fields)) == kept
-    assert fields[0] == fields[-1]
+def test_the_last_replies_have_a_place_each(first: int, kept: int) -> None:
+    """As many replies in a row as are kept never share a place, and one more begins the ring again."""
+    places = [place(sequence, kept) for sequence in range(first, first + kept + 1)]
+    assert len(set(places)) == kept
+    assert places[0] == places[-1]
+    assert all(is_part(field) and within < PER_PART for field, within in places)
 
 
 @given(stream=st.text(min_size=1))

@@ -73,9 +73,9 @@ async def test_a_deleted_model_leaves_nothing(store: Store, raw: redis.Redis) ->
         await store.create_model(model, b"record")
         owner = store.partition(model)
         await owner.acquire()
-        await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
+        await owner.commit([CHANGE], version=1, redo=[b"redo"], ttl_s=None)
         await owner.save_weights(1, b"weights")
-        await owner.commit([], version=2, redo=b"redo", ttl_s=None)
+        await owner.commit([], version=2, redo=[b"redo"], ttl_s=None)
         await owner.save_weights(2, b"weights")
         await owner.keep_snapshot(KeptSnapshot("1", None, 2, 7, 0), b"weights", at_most=1)
     others = {key for key in raw.scan_iter() if b"pump" in key}
@@ -93,7 +93,7 @@ async def test_the_owner_of_a_deleted_model_cannot_write(store: Store, raw: redi
     await owner.acquire()
     await store.delete_model("boiler")
     with pytest.raises(LeaseLost):
-        await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
+        await owner.commit([CHANGE], version=1, redo=[b"redo"], ttl_s=None)
     assert list(raw.scan_iter()) == []
 
 
@@ -133,7 +133,7 @@ async def test_a_single_server_is_reached_by_tcp(store: Store, raw: redis.Redis)
         assert await by_tcp.models() == {"boiler": b"record"}
         owner = by_tcp.partition("boiler")
         await owner.acquire()
-        await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
+        await owner.commit([CHANGE], version=1, redo=[b"redo"], ttl_s=None)
         assert [stream.belief for stream in await owner.load(["site-7"]) if stream] == [b"belief"]
     finally:
         await by_tcp.close()
@@ -163,11 +163,11 @@ async def test_the_store_works_again_once_the_server_is_back(tmp_path: Path) -> 
         await asyncio.gather(*(store.ping() for _ in range(10)))  # so that several connections break
         await server.stop()
         async with asyncio.timeout(PATIENCE_S):
-            for call in (store.ping(), owner.load(["a"]), owner.commit([CHANGE], version=0, redo=None, ttl_s=None)):
+            for call in (store.ping(), owner.load(["a"]), owner.commit([CHANGE], version=0, redo=[], ttl_s=None)):
                 with pytest.raises(StoreUnavailable):
                     await call
         await server.start()
-        await owner.commit([CHANGE], version=0, redo=None, ttl_s=None)
+        await owner.commit([CHANGE], version=0, redo=[], ttl_s=None)
         assert await reply_of(owner, "site-7", 1) == b"reply"
     finally:
         await store.close()
@@ -205,15 +205,15 @@ async def test_a_commit_in_doubt_is_done_once_at_most(tmp_path: Path) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(StoreUnavailable, match="in time"):
-                    await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
+                    await owner.commit([CHANGE], version=1, redo=[b"redo"], ttl_s=None)
         finally:
             os.kill(server.pid, signal.SIGCONT)
         await owner.acquire()
         if (await stored_weights(owner))[2]:
             with pytest.raises(LeaseLost):
-                await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
+                await owner.commit([CHANGE], version=1, redo=[b"redo"], ttl_s=None)
         else:
-            await owner.commit([CHANGE], version=1, redo=b"redo", ttl_s=None)
+            await owner.commit([CHANGE], version=1, redo=[b"redo"], ttl_s=None)
         assert await stored_weights(owner) == (0, None, [(1, b"redo")])
         assert await reply_of(owner, "site-7", 1) == b"reply"
     finally:

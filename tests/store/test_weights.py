@@ -24,7 +24,7 @@ async def owner(store: Store) -> Partition:
 async def commit(owner: Partition, first: int, last: int) -> None:
     """Commit weight updates ``first`` to ``last``."""
     for version in range(first, last + 1):
-        await owner.commit([], version=version, redo=b"redo %d" % version, ttl_s=None)
+        await owner.commit([], version=version, redo=[b"redo %d" % version], ttl_s=None)
 
 
 def kept(number: int, *, version: int = 1, created_us: int = 0) -> KeptSnapshot:
@@ -48,7 +48,7 @@ async def test_redo_records_come_back_in_order(owner: Partition) -> None:
     """Any number of redo records, an empty one too, comes back in the order of their versions."""
     records = [(version, b"" if version == 3 else b"redo %d" % version) for version in range(1, 150)]
     for version, redo in records:
-        await owner.commit([], version=version, redo=redo, ttl_s=None)
+        await owner.commit([], version=version, redo=[redo], ttl_s=None)
     assert await stored_weights(owner) == (0, None, records)
     assert await owner.load_redo(140) == records[140:]
 

@@ -1,74 +1,95 @@
 #!lua
--- Write one micro-batch: beliefs, replies and redo record, all of them or none.
+-- Write one group of micro-batches: beliefs, replies and redo records, all of them or none.
 --
 -- KEYS  1 lease  2 weights  3 redo  4 streams  5... the hash of each changed stream
 -- ARGV  1 epoch
---       2 weights version after the batch
---       3 number of redo records: 1, or 0 when no weight changed
---       4 redo record, empty when there is none
---       5 milliseconds after which an idle stream expires, 0 for never
---       6... five for each stream: name, sequence, belief, field of its reply, reply
--- Answers OK, or what stood against it: EPOCH, VERSION, SEQUENCE, or an error where an argument is malformed; then
--- nothing was written.
+--       2 weights version after the group
+--       3 number of redo records (n): how many of the micro-batches changed the weights
+--       4 milliseconds after which an idle stream expires, 0 for never
+--       5... the redo records, of the versions up to that of the group
+--       then for each stream: name, sequence before, sequence after, when the belief that it was computed from was
+--       committed (microseconds since 1970; empty: it was read a moment ago), belief, number of items that are kept,
+--       and what is kept of each: field, place, value
+-- Answers when it was done (microseconds since 1970), 0 if a stream is not, or no longer, as it was committed at the
+-- time that is given, or what else stood against it: EPOCH, VERSION, SEQUENCE, or an error where an argument is
+-- malformed; but for the first nothing was written.
 --
 -- A script that fails is not rolled back, so everything is checked before the first write. A store that is full or
 -- read-only refuses the script before it begins (that is what '#!lua' without allow-oom asks for).
 
-local N_KEYS, N_ARGS, PER_STREAM = 4, 5, 5
+local N_KEYS, N_ARGS, PER_STREAM = 4, 4, 6
 
-local n_streams = #KEYS - N_KEYS
-if #ARGV ~= N_ARGS + n_streams * PER_STREAM then
-  return redis.error_reply('ERR each stream takes five arguments')
-end
-if not (is_whole(ARGV[2]) and (ARGV[3] == '0' or ARGV[3] == '1')) then
+local n_streams, n_redo = #KEYS - N_KEYS, tonumber(ARGV[3])
+if not (is_whole(ARGV[2]) and is_whole(ARGV[3]) and #ARGV >= N_ARGS + n_redo) then
   return redis.error_reply('ERR version or number of redo records')
 end
-if not is_ttl(ARGV[5]) then
+if not is_ttl(ARGV[4]) then
   return redis.error_reply('ERR milliseconds to expiry')
 end
+local at, starts = N_ARGS + n_redo + 1, {}
 for i = 1, n_streams do
-  if not is_whole(ARGV[N_ARGS + (i - 1) * PER_STREAM + 2]) then
-    return redis.error_reply('ERR sequence')
+  starts[i] = at
+  if not (is_whole(ARGV[at + 1]) and is_whole(ARGV[at + 2]) and is_whole(ARGV[at + 5])) then
+    return redis.error_reply('ERR sequence, or number of items that are kept')
   end
+  local n_kept = tonumber(ARGV[at + 5])
+  if n_kept < 1 then
+    return redis.error_reply('ERR nothing is kept of a stream')
+  end
+  for first = at + PER_STREAM, at + PER_STREAM + (n_kept - 1) * PER_KEPT, PER_KEPT do
+    if not is_whole(ARGV[first + 1]) then
+      return redis.error_reply('ERR place of what is kept')
+    end
+  end
+  at = at + PER_STREAM + n_kept * PER_KEPT
 end
-
-local redo_id = ARGV[2] .. '-0'
+if at ~= #ARGV + 1 then
+  return redis.error_reply('ERR each stream takes six arguments, and three for each item that is kept')
+end
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 'EPOCH'
 end
 
-local last = tonumber(redis.call('HGET', KEYS[2], 'last') or 0)
-if tonumber(ARGV[2]) ~= last + tonumber(ARGV[3]) then
+local first = tonumber(redis.call('HGET', KEYS[2], 'last') or 0) + 1
+if tonumber(ARGV[2]) ~= first - 1 + n_redo then
   return 'VERSION'
 end
 
 local is_new = {}
 for i = 1, n_streams do
-  local stored = redis.call('HGET', KEYS[N_KEYS + i], 'seq')
+  local before, committed_us = ARGV[starts[i] + 1], ARGV[starts[i] + 3]
+  local stored = redis.call('HMGET', KEYS[N_KEYS + i], 'seq', 'updated')
+  if committed_us ~= '' then
+    if stored[1] ~= before or stored[2] ~= committed_us then
+      return 0
+    end
   -- A stream that expired since it was read is written anew, whatever its sequence: the belief is whole.
-  if stored and tonumber(stored) + 1 ~= tonumber(ARGV[N_ARGS + (i - 1) * PER_STREAM + 2]) then
+  elseif stored[1] and tonumber(stored[1]) ~= tonumber(before) then
     return 'SEQUENCE'
   end
-  is_new[i] = not stored
+  is_new[i] = not stored[1]
 end
 
-if ARGV[3] == '1' then
+for i = 1, n_redo do
   -- First, as the one write that can fail: on an id that is not above the last.
-  redis.call('XADD', KEYS[3], redo_id, 'record', ARGV[4])
+  redis.call('XADD', KEYS[3], string.format('%.0f-0', first + i - 1), 'record', ARGV[N_ARGS + i])
+end
+if n_redo > 0 then
   redis.call('HSET', KEYS[2], 'last', ARGV[2])
 end
 
 local now_us = clock_us()
 
 for i = 1, n_streams do
-  local key, at = KEYS[N_KEYS + i], N_ARGS + (i - 1) * PER_STREAM
-  redis.call('HSET', key, 'belief', ARGV[at + 3], 'seq', ARGV[at + 2], 'updated', now_us, ARGV[at + 4], ARGV[at + 5])
+  local key, start = KEYS[N_KEYS + i], starts[i]
+  local field, part = keep(key, start + PER_STREAM, tonumber(ARGV[start + 5]))
+  redis.call('HSET', key, 'belief', ARGV[start + 4], 'seq', ARGV[start + 2], 'updated', now_us, field, part)
   if is_new[i] then
     redis.call('HSET', key, 'created', now_us)
-    redis.call('ZADD', KEYS[4], 0, ARGV[at + 1])
+    redis.call('ZADD', KEYS[4], 0, ARGV[start])
   end
-  expire(key, ARGV[5])
+  expire(key, ARGV[4])
 end
 
-return 'OK'
+return tonumber(now_us)

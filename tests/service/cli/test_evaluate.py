@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from service.cli import main
@@ -45,6 +46,15 @@ def test_measures_stand_beside_persistence(series: Path) -> None:
     assert state["persistence_accuracy"] == 0
     assert state["accuracy"] > 0.6  # chance is a third, and the early rows count
     assert found["mean"]["mae"] == pytest.approx((load["mae"] + found["fields"]["heat"]["mae"]) / 2)
+
+
+def test_a_device_that_is_not_there_is_refused(series: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything runs; ``auto`` goes on without."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = evaluate(series, "--device", "cuda")
+    assert result.exit_code == 2
+    assert "Error: there is no CUDA here: " in result.stderr
+    assert evaluate(series, "--device", "auto", "--limit", "60", "--first", "10").exit_code == 0
 
 
 def test_persistence_is_the_last_value(tmp_path: Path) -> None:

@@ -81,6 +81,14 @@ def test_a_fixed_rate_is_taken() -> None:
     assert Learner(SPEC, correction_rate=0.5).frozen().correction_rate == 0.5
 
 
+def test_every_variant_computes_on_the_device_that_was_asked_for() -> None:
+    """By torch the errors are those of the kernels, up to rounding."""
+    series, default = waves(40), Variant("default", NETWORK, device="cpu:0")  # torch, without a GPU
+    assert {variant.device for variant in ablation(default)[0]} == {"cpu:0"}
+    by_torch, by_kernels = run(default, series), run(replace(default, device="cpu"), series)
+    np.testing.assert_allclose(by_torch.error, by_kernels.error, rtol=1e-2, atol=1e-3)
+
+
 def test_a_horizon_changes_no_prediction() -> None:
     """Nothing is learned from a forecast or its truth: the errors one step ahead are the same to the bit."""
     series = waves(60)
