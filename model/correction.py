@@ -84,8 +84,10 @@ def learn(network: Network, records: np.ndarray, example: Example, before: NDArr
 
 def outputs(records: np.ndarray) -> NDArray[np.float32]:
     """What the network says of the next item, (B, O): of both paths, as far as corrections are trusted."""
-    plain, share = records["outputs"], trust(records).astype(np.float32)[:, None]
-    return np.asarray(plain + share * (records["corrected_outputs"] - plain))
+    plain = records["outputs"]
+    found = np.empty(plain.shape, np.float32)
+    _mix(records["gain"], records["curvature"], records["noise"], plain, records["corrected_outputs"], found)
+    return found
 
 
 def trust(records: np.ndarray) -> Floats:
@@ -115,6 +117,21 @@ def _trust(gain: float, curvature: float, noise: float) -> float:
 def _trusts(gains: np.ndarray, curvatures: np.ndarray, noises: np.ndarray, shares: np.ndarray) -> None:
     for b in range(shares.size):
         shares[b] = _trust(gains[b], curvatures[b], noises[b])
+
+
+@kernel(PER_STREAM, PER_STREAM, PER_STREAM, SINGLES, SINGLES, SINGLES)
+def _mix(
+    gains: np.ndarray,
+    curvatures: np.ndarray,
+    noises: np.ndarray,
+    plain: np.ndarray,
+    corrected: np.ndarray,
+    mixed: np.ndarray,
+) -> None:
+    for b in range(plain.shape[0]):
+        share = np.float32(_trust(gains[b], curvatures[b], noises[b]))
+        for i in range(plain.shape[1]):
+            mixed[b, i] = plain[b, i] + share * (corrected[b, i] - plain[b, i])
 
 
 @part

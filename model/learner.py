@@ -153,7 +153,7 @@ class Learner:
         learned = example_records if updated is not None else example_records[:0]
         record = None
         if changed:
-            known = self.vocabulary.n_known.tolist()
+            known = self.vocabulary.n_known.tolist() if any(novel) else []
             record = Redo(version, rate, learn.initial_state, novel, known, learned, lessons).encode()
         refused = gradient.parameters is not None and updated is None
         return Step(
@@ -241,6 +241,8 @@ class Learner:
     def _columns(self, items: Items, vocabulary: Vocabulary, n_known: NDArray[np.int32]) -> Observed:
         """The items as columns; a value not among the ``n_known`` (B, C) of its prediction had no slot there."""
         slots = vocabulary.slots(items)
+        if not self.spec.categories:
+            return Observed(items.reals, slots, slots, items.timestamp_us)
         unknown = np.array([field.n_slots - 1 for field in self.spec.categories], np.int64)
         return Observed(
             values=items.reals,

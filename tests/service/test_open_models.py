@@ -12,7 +12,7 @@ import redis
 
 from model.learner import Learner
 from model.spec import ModelSpec
-from service import open_engines
+from service import open_engines, preparing
 from service.api.snapshots import drop_weights, keep_weights
 from service.batcher import Answer, Observation
 from service.compute import ComputeThread
@@ -332,6 +332,7 @@ async def test_redoing_a_long_log_keeps_no_other_waiting(
     store: FaultyStore, compute: ComputeThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others learn between two parts of a long log that is redone."""
+    monkeypatch.setattr(preparing, "INLINE_S", 0.0)  # what is short would not even go to the thread
     engines, _ = await engines_of(store, compute, "m0", "m1")
     await send(engines, "m0", *range(1, 4 * REDONE_AT_ONCE))
     await send(engines, "m1", 1)
