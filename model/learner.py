@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Self
 
 import numpy as np
@@ -83,9 +84,15 @@ class Learner:
         learner.n_refused = self.n_refused
         return learner
 
+    def copy(self) -> Learner:
+        """The same weights and counts under the same spec; otherwise as :meth:`with_spec`."""
+        learner = copy(self)
+        learner.counts = None if self.counts is None else self.counts.copy()
+        return learner
+
     def frozen(self) -> Learner:
         """The same weights, and nothing learns: an item only advances the belief."""
-        learner = self.with_spec(self.spec)
+        learner = self.copy()
         learner._learn = LearnSpec(weights=False, state=False, initial_state=False)
         return learner
 

@@ -50,7 +50,7 @@ async def export_model(engine: Engine, *, with_streams: bool, max_bytes: int) ->
         at_least = 12 * turn.learner.network.layout.size + n_streams * belief_dtype(spec).itemsize
         if at_least > max_bytes:
             raise ArchiveTooLarge(at_least, max_bytes)
-        learner = await engine.reader.compute.run(turn.learner.with_spec, spec)  # its counts change with the next batch
+        learner = await engine.reader.compute.run(turn.learner.copy)  # its counts change with the next batch
         streams = await _load_all(turn) if with_streams else {}
     try:
         data = await engine.reader.compute.run(archive.pack_model, learner, engine.model, streams, __version__)

@@ -58,9 +58,8 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_timeout_s = head_timeout_s
         self._head_bytes = 0
         self._in_head = True
-        self._timer: asyncio.TimerHandle | None = (
-            None  # one for many heads: to make and cancel one for each takes longer
-        )
+        # One for many heads: to make and cancel one for each takes longer.
+        self._timer: asyncio.TimerHandle | None = None
         self._due_s: float | None = None  # when the head that is awaited must be there; the loop's clock
         self._n_unanswered = 0
         self._refusal: ServiceError | None = None  # of what came after the requests that are being answered

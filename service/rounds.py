@@ -93,7 +93,7 @@ class Draft:
     def adopt_last(self, before: Learner) -> None:
         """Let a copy of the learner before the group adopt the last step."""
         if self.learner is before:
-            self.learner = before.with_spec(before.spec)
+            self.learner = before.copy()
         self.adopt()
 
 
